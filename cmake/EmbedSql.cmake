@@ -1,0 +1,22 @@
+# embed_sql(OUT queries.sql schema.sql): writes a header with one string constant for every
+# `-- name: x` section of the first file, and `schema` for the whole second file.
+function(embed_sql out queries schema)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${queries} ${schema})
+  file(READ ${queries} text)
+  string(REPLACE ";" "<semicolon>" text "${text}") # CMake's list separator
+  string(REGEX REPLACE "\n-- name: ([a-z_]+)\n" ";\\1\n" sections "${text}")
+  list(POP_FRONT sections)
+  set(header "// Made from queries.sql and schema.sql by cmake/EmbedSql.cmake.\n#pragma once\n\n")
+  string(APPEND header "namespace doorbuster::sql::text {\n\n")
+  foreach(section IN LISTS sections)
+    string(REGEX MATCH "^[a-z_]+" name "${section}")
+    string(REGEX REPLACE "^[a-z_]+\n" "" body "${section}")
+    string(REPLACE "<semicolon>" "" body "${body}")
+    string(STRIP "${body}" body)
+    string(APPEND header "inline constexpr const char* ${name} = R\"sql(${body})sql\";\n\n")
+  endforeach()
+  file(READ ${schema} schema_text)
+  string(APPEND header "inline constexpr const char* schema = R\"sql(${schema_text})sql\";\n\n")
+  string(APPEND header "} // namespace doorbuster::sql::text\n")
+  file(CONFIGURE OUTPUT ${out} CONTENT "${header}" @ONLY)
+endfunction()

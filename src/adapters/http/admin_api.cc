@@ -1,0 +1,334 @@
+// The operators' calls. Api::answer_now has checked that the caller may administer.
+#include <algorithm>
+#include <charconv>
+
+#include "adapters/http/api.h"
+#include "adapters/http/json_out.h"
+#include "adapters/http/views.h"
+
+namespace doorbuster::http {
+namespace {
+
+constexpr std::int64_t kPageDefault = 100;
+constexpr std::int64_t kPageMax = 1'000;
+
+tl::unexpected<InvalidField> invalid(std::string field, std::string detail) {
+    return tl::make_unexpected(InvalidField{std::move(field), std::move(detail)});
+}
+
+Parsed<std::optional<TimePoint>> time_of(const JsonFields& fields, std::string_view name) {
+    const auto text = fields.text(name);
+    if (!text) return tl::make_unexpected(text.error());
+    if (!*text) return std::optional<TimePoint>();
+    const auto time = parse_rfc3339(**text);
+    if (!time) return invalid(std::string(name), "must be an RFC 3339 time, 2026-11-27T09:00:00Z");
+    return time;
+}
+
+bool is_title(std::string_view text) {
+    // The same rule as a user id's, with more room: printable UTF-8 that a page can show.
+    std::size_t characters = 0;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f) return false;
+        if ((byte & 0xc0) != 0x80) ++characters;
+    }
+    return characters >= 1 && characters <= kTitleMax;
+}
+
+Parsed<std::string> title_of(const JsonFields& fields) {
+    auto title = fields.text("title");
+    if (!title) return tl::make_unexpected(title.error());
+    if (!*title || !is_title(**title)) {
+        return invalid("title", "must be 1 to " + std::to_string(kTitleMax) +
+                                    " characters without control characters");
+    }
+    return std::move(**title);
+}
+
+bool is_currency(std::string_view text) {
+    return text.size() == 3 && std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+Parsed<void> read_price(const JsonFields& fields, SaleTerms& terms) {
+    const auto price = fields.integer("price", 0, kPriceMax);
+    if (!price) return tl::make_unexpected(price.error());
+    const auto currency = fields.text("currency");
+    if (!currency) return tl::make_unexpected(currency.error());
+    if (*currency && !is_currency(**currency)) {
+        return invalid("currency", "must be three letters as in ISO 4217, EUR");
+    }
+    if (price->has_value() != currency->has_value()) {
+        return invalid(*price ? "currency" : "price", "is missing: price and currency go together");
+    }
+    terms.price = *price;
+    terms.currency = *currency;
+    return {};
+}
+
+Parsed<SaleTerms> read_terms(const JsonFields& fields, TimePoint now) {
+    SaleTerms terms;
+    const auto id = fields.text("id");
+    if (!id) return tl::make_unexpected(id.error());
+    if (!*id || !is_sale_id(**id)) {
+        return invalid("id", "must be 1 to 63 characters of a-z, 0-9 and -, not starting with -");
+    }
+    terms.id = **id;
+    auto title = title_of(fields);
+    if (!title) return tl::make_unexpected(title.error());
+    terms.title = std::move(*title);
+    const auto stock = fields.integer("stock", 0, kStockMax);
+    if (!stock) return tl::make_unexpected(stock.error());
+    if (!*stock) return invalid("stock", "is missing: how many units are for sale");
+    terms.stock = **stock;
+    const auto limit = fields.integer("per_user_limit", 1, kPerUserLimitMax);
+    if (!limit) return tl::make_unexpected(limit.error());
+    terms.per_user_limit = limit->value_or(1);
+    const auto starts_at = time_of(fields, "starts_at");
+    if (!starts_at) return tl::make_unexpected(starts_at.error());
+    terms.starts_at = starts_at->value_or(now);
+    const auto ends_at = time_of(fields, "ends_at");
+    if (!ends_at) return tl::make_unexpected(ends_at.error());
+    if (*ends_at && **ends_at <= terms.starts_at) {
+        return invalid("ends_at", "must be later than starts_at");
+    }
+    terms.ends_at = *ends_at;
+    if (auto priced = read_price(fields, terms); !priced) {
+        return tl::make_unexpected(priced.error());
+    }
+    const auto timeout = fields.integer("payment_timeout_s", 0, 365 * 24 * 3600);
+    if (!timeout) return tl::make_unexpected(timeout.error());
+    if (timeout->value_or(0) != 0) {
+        return invalid("payment_timeout_s",
+                       "must be 0: this version of doorbuster has no payment step yet");
+    }
+    return terms;
+}
+
+// What was asked for, independent of the order of fields and of defaults left out.
+std::string canonical_text(const JsonFields& fields, const SaleTerms& terms) {
+    JsonObject text;
+    text.field("id", terms.id)
+        .field("title", terms.title)
+        .field("stock", terms.stock)
+        .field("per_user_limit", terms.per_user_limit)
+        .field("ends_at", terms.ends_at)
+        .field("price", terms.price)
+        .field("currency", terms.currency)
+        .field("payment_timeout_s", std::int64_t{0});
+    // "Now" is another time at every call: a start that was left out stays left out.
+    const auto starts_at = fields.text("starts_at");
+    const bool is_given = starts_at && starts_at->has_value();
+    if (is_given) text.field("starts_at", terms.starts_at);
+    return text.take();
+}
+
+struct Page {
+    std::size_t limit = kPageDefault;
+    std::string cursor;
+};
+
+Parsed<Page> page_of(const std::map<std::string, std::string>& query) {
+    Page page;
+    if (const auto at = query.find("limit"); at != query.end()) {
+        std::int64_t limit = 0;
+        const char* end = at->second.data() + at->second.size();
+        const auto [stop, error] = std::from_chars(at->second.data(), end, limit);
+        if (error != std::errc() || stop != end || limit < 1 || limit > kPageMax) {
+            return invalid("limit", "must be a whole number from 1 to 1000");
+        }
+        page.limit = static_cast<std::size_t>(limit);
+    }
+    if (const auto at = query.find("cursor"); at != query.end()) page.cursor = at->second;
+    return page;
+}
+
+// {"items":[…],"next_cursor":…}; `cursor` is that of the last item of a full page.
+Response list_response(const std::vector<std::string>& items, const Page& page,
+                       const std::string& cursor) {
+    std::string list = "[";
+    for (const std::string& item : items) {
+        if (list.size() > 1) list += ',';
+        list += item;
+    }
+    list += ']';
+    JsonObject body;
+    body.json("items", list);
+    if (items.size() == page.limit) {
+        body.field("next_cursor", cursor);
+    } else {
+        body.json("next_cursor", "null");
+    }
+    return json_response(200, body.take());
+}
+
+} // namespace
+
+Task<Response> Api::create_sale(const Request& request) {
+    if (auto refused = refuse_body_type(request)) co_return std::move(*refused);
+    const auto fields = JsonFields::parse(
+        request.body, {"id", "title", "stock", "per_user_limit", "starts_at", "ends_at", "price",
+                       "currency", "payment_timeout_s"});
+    if (!fields) co_return problem(fields.error());
+    const auto terms = read_terms(*fields, parts_.clock.now());
+    if (!terms) co_return problem(terms.error());
+    const std::string created_as = canonical_text(*fields, *terms);
+    const auto created = co_await parts_.sales.create(*terms, created_as);
+    if (!created && created.error().is(Errc::conflict)) co_return problem(Code::already_exists);
+    if (!created) co_return problem(created.error());
+    Response response = show_sale(created->first.id);
+    if (created->second) response.status = 201;
+    response.headers += "Location: /v1/sales/" + created->first.id + "\r\n";
+    co_return response;
+}
+
+Task<Response> Api::list_sales(const Request& request) {
+    const auto query = parse_query(request.query, {"limit", "cursor"});
+    if (!query) co_return problem(query.error());
+    const auto page = page_of(*query);
+    if (!page) co_return problem(page.error());
+    if (!page->cursor.empty() && !is_sale_id(page->cursor)) {
+        const InvalidField wrong{"cursor", "must be a next_cursor of this list"};
+        co_return problem(wrong);
+    }
+    const auto sales = co_await parts_.sales.list(page->cursor, page->limit);
+    if (!sales) co_return problem(sales.error());
+    std::vector<std::string> items;
+    for (const StoredSale& stored : *sales) {
+        const SaleView* sale = parts_.directory.find(stored.terms.id);
+        if (sale == nullptr) continue; // created this instant
+        items.push_back(sale_json(*sale->terms, sale->remaining(), parts_.clock.now()));
+    }
+    co_return list_response(items, *page, sales->empty() ? "" : sales->back().terms.id);
+}
+
+// The answer to a change: the sale as it is now, or why not.
+Response Api::changed(const Result<SaleTerms>& terms, std::string_view bad_field) {
+    if (terms) return show_sale(terms->id);
+    const Error& error = terms.error();
+    if (error.is(Errc::not_found)) {
+        return problem(Code::not_found, "There is no sale with this id.");
+    }
+    if (error.is(Errc::wrong_state)) return problem(Code::invalid_state, error.context);
+    if (error.is(Errc::conflict)) return problem(Code::idempotency_mismatch);
+    if (error.is(Errc::invalid)) {
+        const InvalidField wrong{std::string(bad_field), error.context};
+        return problem(wrong);
+    }
+    return problem(error);
+}
+
+Task<Response> Api::edit_sale(const Request& request, std::string_view id) {
+    if (auto refused = refuse_body_type(request)) co_return std::move(*refused);
+    const auto fields = JsonFields::parse(
+        request.body, {"title", "per_user_limit", "starts_at", "ends_at", "state"});
+    if (!fields) co_return problem(fields.error());
+    SaleEdit edit;
+    if (fields->has("title")) {
+        auto title = title_of(*fields);
+        if (!title) co_return problem(title.error());
+        edit.title = std::move(*title);
+    }
+    const auto limit = fields->integer("per_user_limit", 1, kPerUserLimitMax);
+    if (!limit) co_return problem(limit.error());
+    edit.per_user_limit = *limit;
+    const auto starts_at = time_of(*fields, "starts_at");
+    if (!starts_at) co_return problem(starts_at.error());
+    edit.starts_at = *starts_at;
+    const auto ends_at = time_of(*fields, "ends_at");
+    if (!ends_at) co_return problem(ends_at.error());
+    if (fields->has("ends_at")) edit.ends_at = *ends_at;
+    const auto state = fields->text("state");
+    if (!state) co_return problem(state.error());
+    if (*state && **state != "open" && **state != "paused") {
+        const InvalidField wrong{"state", "must be \"open\" or \"paused\""};
+        co_return problem(wrong);
+    }
+    if (*state) edit.paused = **state == "paused";
+    if (fields->size() == 0) {
+        const InvalidField wrong{"body", "must name what to change"};
+        co_return problem(wrong);
+    }
+    const std::string sale(id);
+    const auto terms = co_await parts_.sales.edit(sale, edit);
+    co_return changed(terms, "ends_at");
+}
+
+Task<Response> Api::restock(const Request& request, std::string_view id) {
+    if (auto refused = refuse_body_type(request)) co_return std::move(*refused);
+    const auto fields = JsonFields::parse(request.body, {"add"});
+    if (!fields) co_return problem(fields.error());
+    const auto add = fields->integer("add", -kStockMax, kStockMax);
+    if (!add) co_return problem(add.error());
+    if (add->value_or(0) <= 0) {
+        const InvalidField wrong{
+            "add", "must be a positive number: this version of doorbuster raises stock only"};
+        co_return problem(wrong);
+    }
+    std::optional<OrderStore::ChangeKey> key;
+    if (request.has_idempotency_key) {
+        if (!is_idempotency_key(request.idempotency_key)) {
+            const InvalidField wrong{"Idempotency-Key", "must be 1 to 255 printable characters"};
+            co_return problem(wrong);
+        }
+        key.emplace();
+        key->key = request.idempotency_key;
+        key->request = "restock " + std::to_string(**add);
+    }
+    const std::string sale(id);
+    const auto terms = co_await parts_.sales.raise_stock(sale, **add, key);
+    co_return changed(terms, "add");
+}
+
+Task<Response> Api::close_sale(const Request& request, std::string_view id) {
+    if (auto refused = refuse_body_type(request)) co_return std::move(*refused);
+    const auto fields = JsonFields::parse(request.body, {});
+    if (!fields) co_return problem(fields.error());
+    const std::string sale(id);
+    const auto terms = co_await parts_.sales.close(sale);
+    co_return changed(terms, "body");
+}
+
+Task<Response> Api::list_orders(const Request& request, std::string_view id) {
+    const auto query = parse_query(request.query, {"limit", "cursor", "status", "user_id"});
+    if (!query) co_return problem(query.error());
+    const auto page = page_of(*query);
+    if (!page) co_return problem(page.error());
+    OrderFilter filter;
+    if (const auto at = query->find("status"); at != query->end()) {
+        filter.status = parse_order_status(at->second);
+        if (!filter.status) {
+            const InvalidField wrong{
+                "status", "must be queued, confirmed, paid, cancelled, expired or refused"};
+            co_return problem(wrong);
+        }
+    }
+    if (const auto at = query->find("user_id"); at != query->end()) filter.user = at->second;
+    std::optional<OrderId> after;
+    if (!page->cursor.empty()) {
+        after = OrderId::parse(page->cursor);
+        if (!after) {
+            const InvalidField wrong{"cursor", "must be a next_cursor of this list"};
+            co_return problem(wrong);
+        }
+    }
+    const SaleView* sale = parts_.directory.find(id);
+    if (sale == nullptr) co_return problem(Code::not_found, "There is no sale with this id.");
+    const auto orders = co_await parts_.orders.list(sale->terms->no, filter, after, page->limit);
+    if (!orders) co_return problem(orders.error());
+    std::vector<std::string> items;
+    for (const Order& order : *orders) items.push_back(order_json(order, sale->terms->id));
+    co_return list_response(items, *page, orders->empty() ? "" : orders->back().id.text());
+}
+
+Task<Response> Api::audit(std::string_view id) {
+    const std::optional<std::string> sale{std::string(id)};
+    const auto rows = co_await parts_.auditor.run(sale);
+    if (!rows && rows.error().is(Errc::not_found)) {
+        co_return problem(Code::not_found, "There is no sale with this id.");
+    }
+    if (!rows) co_return problem(rows.error());
+    co_return json_response(200, audit_json(rows->front()));
+}
+
+} // namespace doorbuster::http

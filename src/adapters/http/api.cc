@@ -1,0 +1,235 @@
+#include "adapters/http/api.h"
+
+#include <algorithm>
+
+#include "adapters/http/json_out.h"
+
+namespace doorbuster::http {
+namespace {
+
+std::optional<std::string> percent_decoded(std::string_view text) {
+    const auto digit = [](char c) {
+        if (c >= '0' && c <= '9') return c - '0';
+        if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+        if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+        return -1;
+    };
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '+') {
+            out += ' ';
+        } else if (text[i] != '%') {
+            out += text[i];
+        } else {
+            if (i + 2 >= text.size()) return std::nullopt;
+            const int high = digit(text[i + 1]);
+            const int low = digit(text[i + 2]);
+            if (high < 0 || low < 0) return std::nullopt;
+            out += static_cast<char>(high * 16 + low);
+            i += 2;
+        }
+    }
+    return out;
+}
+
+bool is_json(std::string_view content_type) {
+    std::string_view type = content_type.substr(0, content_type.find(';'));
+    while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
+    constexpr std::string_view kJson = "application/json";
+    return std::ranges::equal(type, kJson, [](char a, char b) {
+        return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b;
+    });
+}
+
+bool is_under_v1(Route route) {
+    switch (route) {
+    case Route::none:
+    case Route::no_method:
+    case Route::livez:
+    case Route::readyz:
+    case Route::metrics:
+    case Route::openapi: return false;
+    case Route::show_sale:
+    case Route::purchase:
+    case Route::show_order:
+    case Route::create_sale:
+    case Route::list_sales:
+    case Route::edit_sale:
+    case Route::restock:
+    case Route::close_sale:
+    case Route::list_orders:
+    case Route::audit: return true;
+    }
+    return false;
+}
+
+} // namespace
+
+std::optional<Response> refuse_body_type(const Request& request) {
+    if (request.body.empty() || is_json(request.content_type)) return std::nullopt;
+    return problem(Code::unsupported_media_type);
+}
+
+Parsed<std::map<std::string, std::string>>
+parse_query(std::string_view query, std::initializer_list<std::string_view> known) {
+    std::map<std::string, std::string> parameters;
+    while (!query.empty()) {
+        const std::string_view pair = query.substr(0, query.find('&'));
+        query.remove_prefix(std::min(query.size(), pair.size() + 1));
+        if (pair.empty()) continue;
+        const std::size_t equals = pair.find('=');
+        const auto name = percent_decoded(pair.substr(0, equals));
+        const auto value = percent_decoded(
+            equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1));
+        if (!name || !value) {
+            return tl::make_unexpected(InvalidField{"query", "is not percent-encoded correctly"});
+        }
+        if (std::ranges::find(known, *name) == known.end()) {
+            return tl::make_unexpected(InvalidField{*name, "is not a parameter of this address"});
+        }
+        if (!parameters.emplace(*name, *value).second) {
+            return tl::make_unexpected(InvalidField{*name, "is there twice"});
+        }
+    }
+    return parameters;
+}
+
+Response json_response(std::uint16_t status, std::string body) {
+    Response response;
+    response.status = status;
+    response.body = std::move(body);
+    return response;
+}
+
+Api::Api(Parts parts, Identity identity, Options options)
+    : parts_(std::move(parts)), identity_(std::move(identity)), options_(options),
+      refusals_(options.rate_limited_status) {}
+
+// What the address alone decides; nullopt: go on.
+std::optional<Response> Api::refuse_by_address(const Request& request, const RouteMatch& match) {
+    if (match.route == Route::none) return problem(Code::not_found);
+    if (match.route == Route::no_method) {
+        Response response = problem(Code::method_not_allowed);
+        response.headers = "Allow: " + allowed_methods(request.path) + "\r\n";
+        return response;
+    }
+    if (is_under_v1(match.route) && !parts_.readiness.has_recovered()) {
+        Response response =
+            problem(Code::unavailable, "The server is still reading its books. Try again.");
+        response.headers = refusals_.retry_after(Duration(1000));
+        return response;
+    }
+    return std::nullopt;
+}
+
+std::optional<Response> Api::answer_now(const Request& request) {
+    const RouteMatch match = match_route(request.method, request.path);
+    if (auto refused = refuse_by_address(request, match)) return refused;
+    switch (match.route) {
+    case Route::purchase: return purchase_now(request, match.id);
+    case Route::show_sale: return show_sale(match.id);
+    case Route::livez: return json_response(200, R"({"status":"alive"})");
+    case Route::openapi: {
+        Response response;
+        response.content_type = "application/yaml";
+        response.fixed = options_.openapi;
+        return response;
+    }
+    case Route::create_sale:
+    case Route::list_sales:
+    case Route::edit_sale:
+    case Route::restock:
+    case Route::close_sale:
+    case Route::list_orders:
+    case Route::audit:
+        if (auto refused = identity_.refuse_admin(request)) return refused;
+        return std::nullopt;
+    case Route::show_order:
+    case Route::readyz:
+    case Route::metrics:
+    case Route::none:
+    case Route::no_method: return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+Task<Response> Api::answer(const Request& request) {
+    const RouteMatch match = match_route(request.method, request.path);
+    switch (match.route) {
+    case Route::purchase: co_return co_await purchase(request, match.id);
+    case Route::show_order: co_return co_await show_order(request, match.id);
+    case Route::create_sale: co_return co_await create_sale(request);
+    case Route::list_sales: co_return co_await list_sales(request);
+    case Route::edit_sale: co_return co_await edit_sale(request, match.id);
+    case Route::restock: co_return co_await restock(request, match.id);
+    case Route::close_sale: co_return co_await close_sale(request, match.id);
+    case Route::list_orders: co_return co_await list_orders(request, match.id);
+    case Route::audit: co_return co_await audit(match.id);
+    case Route::readyz: co_return co_await readyz();
+    case Route::metrics: co_return co_await metrics_page();
+    case Route::show_sale:
+    case Route::livez:
+    case Route::openapi:
+    case Route::none:
+    case Route::no_method: break; // answered at once
+    }
+    co_return problem(Code::not_found);
+}
+
+Response Api::protocol_error(std::uint16_t status, std::string_view detail) {
+    switch (status) {
+    case 408: return problem(Code::timeout, detail);
+    case 413: return problem(Code::payload_too_large, detail);
+    case 414: return problem(Code::uri_too_long, detail);
+    case 431: return problem(Code::headers_too_large, detail);
+    case 503: {
+        Response response = problem(Code::overloaded, detail);
+        response.headers = refusals_.retry_after(Duration(1000));
+        return response;
+    }
+    default: {
+        const InvalidField wrong{"request", std::string(detail)};
+        return problem(wrong);
+    }
+    }
+}
+
+Task<Response> Api::readyz() {
+    JsonObject backends;
+    bool all_up = true;
+    for (const Readiness::Backend& backend : parts_.readiness.backends()) {
+        const std::string state = backend.state();
+        all_up = all_up && state == "up";
+        backends.field(backend.name, state);
+    }
+    const bool is_ready =
+        all_up && parts_.readiness.has_recovered() && !parts_.readiness.is_stopping();
+    if (is_ready) {
+        JsonObject body;
+        body.field("status", "ready").json("backends", backends.take());
+        co_return json_response(200, body.take());
+    }
+    const char* why = parts_.readiness.is_stopping()       ? "stopping"
+                      : !parts_.readiness.has_recovered()  ? "recovering"
+                                                           : "a backend is not up";
+    JsonObject body;
+    body.field("type", "/problems/unavailable")
+        .field("title", "Not ready")
+        .field("status", std::int64_t{503})
+        .field("detail", why)
+        .field("code", name_of(Code::unavailable))
+        .json("backends", backends.take());
+    Response response = json_response(503, body.take());
+    response.content_type = "application/problem+json";
+    response.headers = refusals_.retry_after(Duration(1000));
+    co_return response;
+}
+
+Task<Response> Api::metrics_page() {
+    Response response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = co_await parts_.metrics();
+    co_return response;
+}
+
+} // namespace doorbuster::http

@@ -1,0 +1,56 @@
+// What a request is to the routes, and what they answer. Values of one request; they live on the
+// connection's core and only as long as the request.
+#pragma once
+
+#include <array>
+#include <boost/asio/ip/address.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace doorbuster::http {
+
+enum class Method : std::uint8_t { get, head, post, put, patch, del, options, other };
+
+// Views point into the connection's buffer and stay valid until the request has been answered.
+struct Request {
+    Method method = Method::other;
+    std::string_view method_text;
+    std::string_view path;  // as sent, not decoded: our paths need no escapes
+    std::string_view query; // what follows '?', without it
+    bool keep_alive = true;
+
+    // The headers that the routes look at; empty when absent. At most one of each was sent, else
+    // the request was refused before it came here.
+    std::string_view host;
+    std::string_view origin;
+    std::string_view authorization;
+    std::string_view content_type;
+    std::string_view idempotency_key;
+    bool has_idempotency_key = false; // an empty key is refused, no key is fine
+    std::string_view user_id;         // X-User-Id
+    std::string_view forwarded_for;   // X-Forwarded-For, several joined in order with ", "
+    std::string_view request_id;      // valid and echoed, or made by the connection: never empty
+
+    std::string_view body; // at most kBodyMax bytes, chunks joined
+    boost::asio::ip::address peer;
+    bool listener_is_loopback = false;
+};
+
+// `headers` holds whole lines ("Name: value\r\n") beyond those that the connection writes itself
+// (Date, X-Request-Id, Content-Type, Content-Length, Connection).
+struct Response {
+    std::uint16_t status = 200;
+    std::string_view content_type = "application/json";
+    std::string headers;
+    // The body is `fixed` if that is not empty (a text that outlives the server), else `body`.
+    std::string_view fixed;
+    std::string body;
+    bool close = false; // close the connection after this answer
+
+    [[nodiscard]] std::string_view content() const {
+        return fixed.empty() ? std::string_view(body) : fixed;
+    }
+};
+
+} // namespace doorbuster::http

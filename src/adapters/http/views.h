@@ -1,0 +1,20 @@
+// How sales, orders and audits look from outside: the contract's JSON objects.
+#pragma once
+
+#include <string>
+
+#include "domain/order.h"
+#include "domain/sale.h"
+#include "domain/time.h"
+#include "engine/audit.h"
+
+namespace doorbuster::http {
+
+[[nodiscard]] std::string sale_json(const SaleTerms& terms, Units remaining, TimePoint now);
+[[nodiscard]] std::string order_json(const Order& order, const std::string& sale_id);
+// The body of a 202; the same for every replay of it.
+[[nodiscard]] std::string accepted_json(const OrderId& order, const std::string& sale_id,
+                                        std::string_view user, Units quantity);
+[[nodiscard]] std::string audit_json(const AuditRow& row);
+
+} // namespace doorbuster::http

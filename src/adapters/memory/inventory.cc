@@ -1,0 +1,146 @@
+#include "adapters/memory/inventory.h"
+
+#include <algorithm>
+
+namespace doorbuster::memory {
+namespace {
+
+// Room that is made at once for a sale's holders: a map that grows later stalls its core for as long
+// as it takes to move its entries, some 30 ms a million. Beyond this it may grow.
+constexpr Units kRoomMax = 1'000'000;
+
+Stop unavailable() {
+    Refusal refusal;
+    refusal.reason = PurchaseOutcome::unavailable;
+    return refusal;
+}
+
+// An answer that tells of an earlier hold leaves when everything enqueued so far is durable.
+LogPosition gate_of(const OrderLog& log) { return log.last_enqueued(); }
+
+} // namespace
+
+MemoryInventory::MemoryInventory(Cores& cores, const Clock& clock)
+    : cores_(cores), clock_(clock), shelves_(cores.size()) {}
+
+void MemoryInventory::Entry::publish() const {
+    signals->remaining.store(remaining(), std::memory_order_release);
+}
+
+MemoryInventory::Entry* MemoryInventory::find(SaleNo sale) {
+    Shelf& shelf = shelves_[owner(sale).index()];
+    const auto at = shelf.find(sale);
+    return at == shelf.end() ? nullptr : at->second.get();
+}
+
+Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, OrderLog& log) {
+    Entry* entry = find(request.sale);
+    if (entry == nullptr) return tl::make_unexpected(unavailable());
+    auto decision = entry->stock.decide(request, clock_.now());
+    if (!decision) {
+        Refusal& refusal = decision.error();
+        if (refusal.order_id) refusal.leaves_at = gate_of(log);
+        return tl::make_unexpected(Stop(refusal));
+    }
+    if (const auto* replayed = std::get_if<OrderReplayed>(&*decision)) {
+        return Reservation{replayed->order, replayed->quantity, gate_of(log), true};
+    }
+    const auto& placed = std::get<OrderPlaced>(*decision);
+    const LogRecordView record{LogRecordKind::order, request.sale,     entry->epoch, placed.order,
+                               placed.quantity,      request.user, request.key};
+    const auto position = log.enqueue(record);
+    if (!position) {
+        Refusal refusal;
+        refusal.reason = PurchaseOutcome::overloaded;
+        return tl::make_unexpected(Stop(refusal));
+    }
+    // The key is in the filter before the sale can be seen as sold out.
+    if (placed.key) entry->signals->keys.add(*placed.key);
+    entry->stock.apply(placed);
+    entry->publish();
+    return Reservation{placed.order, placed.quantity, *position, false};
+}
+
+Task<Step<Reservation>> MemoryInventory::reserve(const PurchaseRequest& request, OrderLog& log) {
+    auto turn = [this, &request, &log] { return reserve_here(request, log); };
+    co_return co_await call_on(owner(request.sale), turn);
+}
+
+Task<Step<std::optional<Reservation>>> MemoryInventory::find_key(const PurchaseRequest& request,
+                                                                 OrderLog& log) {
+    using Found = Step<std::optional<Reservation>>;
+    auto turn = [this, &request, &log]() -> Found {
+        const Entry* entry = find(request.sale);
+        if (entry == nullptr) return tl::make_unexpected(unavailable());
+        auto decision = entry->stock.decide_bound_key(request);
+        if (!decision) return std::optional<Reservation>();
+        if (!*decision) return tl::make_unexpected(Stop(decision->error()));
+        const auto& replayed = std::get<OrderReplayed>(**decision);
+        return Reservation{replayed.order, replayed.quantity, gate_of(log), true};
+    };
+    co_return co_await call_on(owner(request.sale), turn);
+}
+
+std::unique_ptr<MemoryInventory::Entry> MemoryInventory::build(SaleImage image) {
+    const Units stock = image.terms.stock;
+    auto entry = std::make_unique<Entry>(
+        Entry{Stock(std::move(image.terms)), image.units_elsewhere, image.epoch, nullptr});
+    const std::size_t keys_bound =
+        image.keys_of_finished.size() +
+        static_cast<std::size_t>(std::ranges::count_if(
+            image.live, [](const OrderPlaced& order) { return order.key.has_value(); }));
+    const Units to_sell = std::max<Units>(stock - static_cast<Units>(image.live.size()), 0);
+    const auto growth = static_cast<std::size_t>(std::min(to_sell, kRoomMax));
+    entry->signals = std::make_shared<StockSignals>(keys_bound + growth);
+    // Room for what is there and as much to come; a sale that nobody has bought from costs nothing.
+    if (!image.live.empty()) {
+        entry->stock.reserve_room(image.live.size() + growth, keys_bound);
+    }
+    for (const OrderPlaced& order : image.live) {
+        entry->stock.apply(order);
+        if (order.key) entry->signals->keys.add(*order.key);
+    }
+    for (const SaleImage::Key& bound : image.keys_of_finished) {
+        entry->stock.bind_key(bound.key, bound.order, bound.quantity);
+        entry->signals->keys.add(bound.key);
+    }
+    entry->publish();
+    return entry;
+}
+
+Task<Result<std::shared_ptr<const StockSignals>>> MemoryInventory::install(SaleImage image) {
+    const SaleNo no = image.terms.no;
+    // Staged here, on the caller's core; the owner only swaps it in.
+    std::unique_ptr<Entry> staged = build(std::move(image));
+    std::shared_ptr<const StockSignals> signals = staged->signals;
+    auto turn = [this, no, &staged] {
+        std::unique_ptr<Entry>& slot = shelves_[owner(no).index()][no];
+        // A rebuild that was overtaken by a later one changes nothing.
+        if (!slot || slot->epoch < staged->epoch) std::swap(slot, staged);
+    };
+    co_await call_on(owner(no), turn);
+    co_return signals;
+}
+
+Task<Result<void>> MemoryInventory::set_terms(const SaleTerms& terms) {
+    auto turn = [this, &terms]() -> Result<void> {
+        Entry* entry = find(terms.no);
+        if (entry == nullptr) return fail(Errc::not_found, "sale " + terms.id + " is cold");
+        entry->stock.apply(terms);
+        entry->publish();
+        return {};
+    };
+    co_return co_await call_on(owner(terms.no), turn);
+}
+
+Task<Result<InventoryCount>> MemoryInventory::count(SaleNo sale, OrderLog& log) {
+    auto turn = [this, sale, &log]() -> Result<InventoryCount> {
+        const Entry* entry = find(sale);
+        if (entry == nullptr) return fail(Errc::not_found, "the sale is cold");
+        return InventoryCount{entry->remaining(), log.last_enqueued(),
+                              entry->stock.terms().version};
+    };
+    co_return co_await call_on(owner(sale), turn);
+}
+
+} // namespace doorbuster::memory

@@ -1,0 +1,48 @@
+// The inventory in memory: each sale's Stock lives on one core, which decides and applies without a
+// lock. A yes takes its hold and its place in the log in one turn of that core.
+#pragma once
+
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <memory>
+#include <vector>
+
+#include "ports/inventory.h"
+#include "runtime/clock.h"
+#include "runtime/core.h"
+
+namespace doorbuster::memory {
+
+class MemoryInventory final : public Inventory {
+public:
+    MemoryInventory(Cores& cores, const Clock& clock);
+
+    Task<Step<Reservation>> reserve(const PurchaseRequest& request, OrderLog& log) override;
+    Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
+                                                    OrderLog& log) override;
+    Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) override;
+    Task<Result<void>> set_terms(const SaleTerms& terms) override;
+    Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) override;
+
+private:
+    struct Entry {
+        Stock stock;
+        Units elsewhere = 0; // units of dead letters: held, but by no entry of the stock
+        Epoch epoch;
+        std::shared_ptr<StockSignals> signals; // shared with every core's view of the sale
+
+        void publish() const;
+        [[nodiscard]] Units remaining() const { return stock.remaining() - elsewhere; }
+    };
+    using Shelf = boost::unordered_flat_map<SaleNo, std::unique_ptr<Entry>, std::hash<SaleNo>>;
+
+    [[nodiscard]] Core& owner(SaleNo sale) { return cores_.owner_of(sale.get()); }
+    [[nodiscard]] Entry* find(SaleNo sale); // on its owner's core; null: cold
+    [[nodiscard]] Step<Reservation> reserve_here(const PurchaseRequest& request, OrderLog& log);
+    [[nodiscard]] static std::unique_ptr<Entry> build(SaleImage image);
+
+    Cores& cores_;
+    const Clock& clock_;
+    std::vector<Shelf> shelves_; // by core
+};
+
+} // namespace doorbuster::memory

@@ -1,0 +1,331 @@
+// Opening the store, and everything about its orders that is not the writer's.
+#include "adapters/sql/order_store.h"
+
+#include <algorithm>
+#include <array>
+
+#include "adapters/sql/pool.h"
+#include "adapters/sql/sale_row.h"
+#include "adapters/sql/sql_text.h"
+#include "adapters/sql/writer.h"
+
+namespace doorbuster::sql {
+namespace {
+
+constexpr Integer kSchemaVersion = 1;
+constexpr int kBusyWaitSeconds = 5; // a batch of the writer holds the lock for far less
+constexpr std::size_t kFetchRows = 2'048;
+
+// The text range of a sale's order ids: text order is byte order, see OrderId.
+struct IdRange {
+    std::string lowest;
+    std::string highest;
+};
+
+IdRange ids_of(SaleNo sale) {
+    constexpr Duration kLastMoment{(1LL << 48) - 1};
+    return {OrderId(sale, TimePoint{}, 0, 0).text(),
+            OrderId(sale, TimePoint(kLastMoment), UINT16_MAX, UINT64_MAX).text()};
+}
+
+Result<OrderId> order_id_of(const std::string& text) {
+    if (const auto id = OrderId::parse(text)) return *id;
+    return fail(Errc::corrupt, "the store holds an order with the id '" + text + "'");
+}
+
+void create_tables(soci::session& session) {
+    Transaction transaction(session, Transaction::Kind::write);
+    std::string schema = text::schema;
+    // Statement by statement, without the comments: a semicolon ends nothing else in that file.
+    std::string statement;
+    for (std::size_t at = 0; at < schema.size();) {
+        const std::size_t end = std::min(schema.find('\n', at), schema.size());
+        const std::string line = schema.substr(at, end - at);
+        statement += line.substr(0, line.find("--")) + "\n";
+        at = end + 1;
+        if (statement.find(';') == std::string::npos) continue;
+        session << statement;
+        statement.clear();
+    }
+    session << "INSERT INTO doorbuster_schema (version) VALUES (:version)",
+        soci::use(kSchemaVersion);
+    transaction.commit();
+}
+
+// A row of select_order_columns.
+struct OrderRow {
+    std::string id, user, key;
+    Integer quantity = 0, status = 0, version = 0;
+    Nullable<Integer> expires_at, paid_at;
+    Nullable<std::string> payment_ref;
+
+    template <class Statement> void bind(Statement& statement) {
+        statement.exchange(soci::into(id));
+        statement.exchange(soci::into(user));
+        statement.exchange(soci::into(quantity));
+        statement.exchange(soci::into(status));
+        statement.exchange(soci::into(expires_at.value, expires_at.indicator));
+        statement.exchange(soci::into(paid_at.value, paid_at.indicator));
+        statement.exchange(soci::into(payment_ref.value, payment_ref.indicator));
+        statement.exchange(soci::into(key));
+        statement.exchange(soci::into(version));
+    }
+    [[nodiscard]] Result<Order> order() const {
+        auto order_id = order_id_of(id);
+        if (!order_id) return tl::make_unexpected(std::move(order_id.error()));
+        Order order;
+        order.id = *order_id;
+        order.user = user;
+        order.key = key;
+        order.quantity = quantity;
+        order.status = static_cast<OrderStatus>(status);
+        order.expires_at = from_ms(expires_at.get());
+        order.paid_at = from_ms(paid_at.get());
+        order.payment_ref = payment_ref.get();
+        order.version = version;
+        return order;
+    }
+};
+
+} // namespace
+
+SqlOrderStore::SqlOrderStore() = default;
+SqlOrderStore::~SqlOrderStore() = default;
+
+Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions options) {
+    return guarded("opening the order store", [&]() -> Result<std::unique_ptr<SqlOrderStore>> {
+        const bool is_read_only = options.mode == StoreMode::read_only;
+        const std::string connect = "dbname='" + options.sqlite_path + "' timeout=" +
+                                    std::to_string(kBusyWaitSeconds) + " synchronous=full" +
+                                    (is_read_only ? " readonly=true" : "");
+        std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);
+        store->pool_ = std::make_unique<Pool>(options.pool_size);
+        for (std::size_t i = 0; i < options.pool_size; ++i) {
+            soci::session& session = store->pool_->at(i);
+            session.open(soci::sqlite3, connect);
+            if (!is_read_only) session << "PRAGMA wal_autocheckpoint=0"; // the writer's business
+        }
+        Lease lease(*store->pool_);
+        soci::session& session = *lease;
+        Integer tables = 0;
+        session << "SELECT count(*) FROM sqlite_master WHERE name = 'doorbuster_schema'",
+            soci::into(tables);
+        if (tables == 0) {
+            if (is_read_only) {
+                return fail(Errc::not_found, options.sqlite_path + " is not an order store");
+            }
+            std::string mode;
+            session << "PRAGMA journal_mode=WAL", soci::into(mode);
+            create_tables(session);
+        }
+        Integer version = 0;
+        session << text::select_schema_version, soci::into(version);
+        if (version != kSchemaVersion) {
+            return fail(Errc::too_new, options.sqlite_path + " has schema version " +
+                                           std::to_string(version) + ", this doorbuster knows " +
+                                           std::to_string(kSchemaVersion) +
+                                           ". Start the version that wrote it");
+        }
+        if (!is_read_only) store->writer_ = std::make_unique<Writer>(connect);
+        return store;
+    });
+}
+
+Result<LogBinding> SqlOrderStore::log_binding() {
+    return guarded("reading the log's position", [&]() -> Result<LogBinding> {
+        Lease lease(*pool_);
+        LogBinding binding;
+        Integer next = 1;
+        *lease << text::select_log, soci::into(binding.log_id), soci::into(next);
+        binding.next = LogPosition(static_cast<std::uint64_t>(next));
+        return binding;
+    });
+}
+
+Result<void> SqlOrderStore::bind_log(const std::string& log_id) {
+    auto binding = log_binding();
+    if (!binding) return tl::make_unexpected(std::move(binding.error()));
+    if (!binding->log_id.empty()) {
+        return fail(Errc::conflict, "the store belongs to log " + binding->log_id);
+    }
+    return guarded("naming the log", [&]() -> Result<void> {
+        Lease lease(*pool_);
+        *lease << text::insert_log, soci::use(log_id, "log_id");
+        return {};
+    });
+}
+
+Result<Order> SqlOrderStore::find_order(const OrderId& id) {
+    return guarded("reading an order", [&]() -> Result<Order> {
+        Lease lease(*pool_);
+        OrderRow row;
+        const std::string wanted = id.text();
+        soci::statement select(*lease);
+        row.bind(select);
+        select.exchange(soci::use(wanted, "id"));
+        select.alloc();
+        select.prepare(std::string(text::select_order_columns) + " WHERE id = :id");
+        select.define_and_bind();
+        if (!select.execute(true)) return fail(Errc::not_found, "order " + wanted);
+        return row.order();
+    });
+}
+
+Result<std::vector<Order>> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& filter,
+                                                      const std::optional<OrderId>& after,
+                                                      std::size_t limit) {
+    return guarded("listing orders", [&]() -> Result<std::vector<Order>> {
+        Lease lease(*pool_);
+        const IdRange range = ids_of(sale);
+        const std::string after_id = after ? after->text() : "";
+        const Integer status = filter.status ? static_cast<Integer>(*filter.status) : 0;
+        const std::string user = filter.user.value_or("");
+        const auto rows = static_cast<Integer>(limit);
+        std::string query = std::string(text::select_order_columns) +
+                            " WHERE id >= :lowest AND id <= :highest AND id > :after";
+        OrderRow row;
+        soci::statement select(*lease);
+        row.bind(select);
+        select.exchange(soci::use(range.lowest, "lowest"));
+        select.exchange(soci::use(range.highest, "highest"));
+        select.exchange(soci::use(after_id, "after"));
+        if (filter.status) {
+            query += " AND status = :status";
+            select.exchange(soci::use(status, "status"));
+        }
+        if (filter.user) {
+            query += " AND user_id = :user_id";
+            select.exchange(soci::use(user, "user_id"));
+        }
+        query += " ORDER BY id LIMIT :rows";
+        select.exchange(soci::use(rows, "rows"));
+        select.alloc();
+        select.prepare(query);
+        select.define_and_bind();
+        std::vector<Order> orders;
+        for (bool more = select.execute(true); more; more = select.fetch()) {
+            auto order = row.order();
+            if (!order) return tl::make_unexpected(std::move(order.error()));
+            orders.push_back(std::move(*order));
+        }
+        return orders;
+    });
+}
+
+Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
+                                                 TimePoint keys_since, SaleSnapshotSink& sink) {
+    return guarded("reading the store's snapshot", [&]() -> Result<LogPosition> {
+        Lease lease(*pool_);
+        soci::session& session = *lease;
+        const Transaction transaction(session, Transaction::Kind::read);
+        std::string log_id;
+        Integer position = 1;
+        session << text::select_log, soci::into(log_id), soci::into(position);
+
+        std::vector<std::string> id(kFetchRows), user(kFetchRows), key(kFetchRows);
+        std::vector<Integer> quantity(kFetchRows), status(kFetchRows);
+        for (const SaleRow& row : select_sales(session, "ORDER BY no")) {
+            const SaleNo no = row.sale.terms.no;
+            if (!wanted.empty() && std::ranges::find(wanted, no) == wanted.end()) continue;
+            const Integer number = no.get();
+            Integer letters = 0;
+            Integer letter_units = 0;
+            session << text::sum_dead_letters, soci::into(letters), soci::into(letter_units),
+                soci::use(number, "sale_no");
+            sink.sale(row.sale, letter_units);
+            const auto closed_at = row.sale.terms.closed_at;
+            if (closed_at && *closed_at < keys_since) continue;
+
+            const IdRange range = ids_of(no);
+            soci::statement select =
+                (session.prepare << text::select_orders_for_rebuild, soci::into(id),
+                 soci::into(user), soci::into(key), soci::into(quantity), soci::into(status),
+                 soci::use(range.lowest, "lowest"), soci::use(range.highest, "highest"));
+            const auto make_room = [&] {
+                for (auto* texts : {&id, &user, &key}) texts->resize(kFetchRows);
+                for (auto* numbers : {&quantity, &status}) numbers->resize(kFetchRows);
+            };
+            make_room();
+            select.execute();
+            while (select.fetch()) {
+                for (std::size_t i = 0; i < id.size(); ++i) {
+                    auto order = order_id_of(id[i]);
+                    if (!order) return tl::make_unexpected(std::move(order.error()));
+                    sink.order(*order, user[i], key[i], quantity[i],
+                               static_cast<OrderStatus>(status[i]));
+                }
+                make_room();
+            }
+        }
+        return LogPosition(static_cast<std::uint64_t>(position));
+    });
+}
+
+Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
+    return guarded("reading the books", [&]() -> Result<Books> {
+        Lease lease(*pool_);
+        soci::session& session = *lease;
+        const Transaction transaction(session, Transaction::Kind::read);
+        std::string log_id;
+        Integer position = 1;
+        session << text::select_log, soci::into(log_id), soci::into(position);
+        Books books;
+        books.next = LogPosition(static_cast<std::uint64_t>(position));
+        auto rows = sale ? select_sales(session, "WHERE id = :id", *sale)
+                         : select_sales(session, "ORDER BY no");
+        if (sale && rows.empty()) return fail(Errc::not_found, "sale " + *sale);
+        for (SaleRow& row : rows) {
+            SaleBooks entry;
+            const IdRange range = ids_of(row.sale.terms.no);
+            soci::rowset<soci::row> by_status =
+                (session.prepare << text::sum_orders_by_status, soci::use(range.lowest, "lowest"),
+                 soci::use(range.highest, "highest"));
+            for (const soci::row& r : by_status) {
+                const auto status = static_cast<std::size_t>(number_at(r, 0));
+                if (status >= kOrderStatuses) {
+                    return fail(Errc::corrupt, "an order with status " + std::to_string(status));
+                }
+                entry.orders[status] = number_at(r, 1);
+                entry.units[status] = number_at(r, 2);
+            }
+            const Integer limit = row.per_user_limit_ever;
+            soci::rowset<soci::row> over =
+                (session.prepare << text::select_users_over_limit,
+                 soci::use(range.lowest, "lowest"), soci::use(range.highest, "highest"),
+                 soci::use(limit, "per_user_limit"));
+            for (const soci::row& r : over) {
+                entry.over_limit.push_back({r.get<std::string>(0), number_at(r, 1)});
+            }
+            const Integer number = row.sale.terms.no.get();
+            Integer letters = 0;
+            Integer letter_units = 0;
+            session << text::sum_dead_letters, soci::into(letters), soci::into(letter_units),
+                soci::use(number, "sale_no");
+            entry.dead_letters = letters;
+            entry.dead_letter_units = letter_units;
+            entry.log_accepted_units = row.log_accepted_units;
+            entry.log_accepted_orders = row.log_accepted_orders;
+            entry.barrier = row.barrier;
+            entry.per_user_limit_ever = row.per_user_limit_ever;
+            entry.sale = std::move(row.sale);
+            books.sales.push_back(std::move(entry));
+        }
+        return books;
+    });
+}
+
+OrderStore::Connections SqlOrderStore::connections() const {
+    const std::size_t in_use = pool_->in_use();
+    return {in_use, pool_->size() - std::min(in_use, pool_->size())};
+}
+
+Result<void> SqlOrderStore::ping() {
+    return guarded("reaching the store", [&]() -> Result<void> {
+        Lease lease(*pool_);
+        Integer version = 0;
+        *lease << text::select_schema_version, soci::into(version);
+        return {};
+    });
+}
+
+} // namespace doorbuster::sql

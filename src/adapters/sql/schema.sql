@@ -1,0 +1,70 @@
+-- The order store's tables. Times are milliseconds since 1970, UTC; money is in minor units.
+-- No secondary index stands in the way of the writer: an order's id leads with its sale and its
+-- time, so the primary key serves every look-up that a sale needs (docs/adr/0001).
+
+CREATE TABLE doorbuster_schema (
+    version INTEGER NOT NULL
+);
+
+-- Which log this store takes its orders from, and the position of the first record not applied.
+CREATE TABLE order_log (
+    log_id TEXT   NOT NULL PRIMARY KEY,
+    next   BIGINT NOT NULL
+);
+
+CREATE TABLE sales (
+    no                  INTEGER PRIMARY KEY,
+    id                  VARCHAR(63)  NOT NULL UNIQUE,
+    title               VARCHAR(800) NOT NULL,
+    stock               BIGINT NOT NULL CHECK (stock >= 0),
+    sold                BIGINT NOT NULL DEFAULT 0 CHECK (sold >= 0 AND sold <= stock), -- live units
+    per_user_limit      BIGINT NOT NULL,
+    per_user_limit_ever BIGINT NOT NULL,           -- the highest it has been: what an audit checks
+    starts_at           BIGINT NOT NULL,
+    ends_at             BIGINT,
+    price               BIGINT,
+    currency            VARCHAR(3),
+    payment_timeout_ms  BIGINT NOT NULL,
+    paused              INTEGER NOT NULL,
+    closed_at           BIGINT,
+    terms_version       BIGINT NOT NULL,           -- counts changes of the terms
+    version             BIGINT NOT NULL DEFAULT 0, -- counts every change: the optimistic guard
+    epoch               BIGINT NOT NULL DEFAULT 0, -- rebuilds of the inventory
+    barrier_epoch       BIGINT NOT NULL DEFAULT 0, -- the last barrier applied from the log
+    log_accepted_orders BIGINT NOT NULL DEFAULT 0, -- valid order records ever applied
+    log_accepted_units  BIGINT NOT NULL DEFAULT 0,
+    created_as          TEXT NOT NULL              -- the request that created it, canonical
+);
+
+-- status: 2 confirmed, 3 paid, 4 cancelled, 5 expired, 6 refused (1, queued, is not in the store)
+CREATE TABLE orders (
+    id              CHAR(32)     NOT NULL PRIMARY KEY,
+    sale_no         INTEGER      NOT NULL,
+    user_id         VARCHAR(512) NOT NULL,
+    quantity        BIGINT       NOT NULL CHECK (quantity > 0),
+    status          SMALLINT     NOT NULL,
+    created_at      BIGINT       NOT NULL,
+    expires_at      BIGINT,
+    paid_at         BIGINT,
+    payment_ref     TEXT,
+    idempotency_key VARCHAR(255) NOT NULL,
+    version         BIGINT       NOT NULL DEFAULT 1
+) WITHOUT ROWID;
+
+-- Records that could not become orders, each for its own reason. They keep their units.
+CREATE TABLE dead_letters (
+    order_id        CHAR(32)     NOT NULL PRIMARY KEY,
+    sale_no         INTEGER      NOT NULL,
+    user_id         VARCHAR(512) NOT NULL,
+    quantity        BIGINT       NOT NULL,
+    idempotency_key VARCHAR(255) NOT NULL,
+    cause           TEXT         NOT NULL
+);
+
+-- Changes of a sale that were asked for under an Idempotency-Key, so that a retry changes nothing.
+CREATE TABLE sale_changes (
+    sale_no INTEGER      NOT NULL,
+    change_key VARCHAR(255) NOT NULL,
+    request TEXT         NOT NULL,
+    PRIMARY KEY (sale_no, change_key)
+);

@@ -1,0 +1,80 @@
+// What every part of the order store needs of SOCI: sessions, transactions, errors as Results.
+// Included by this adapter only: SOCI's header wraps sqlite3.h in a namespace of its own.
+#pragma once
+
+#include <soci/soci.h>
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "base/result.h"
+#include "domain/time.h"
+
+namespace doorbuster::sql {
+
+// SOCI binds `long long`, not `long`.
+using Integer = long long;
+
+[[nodiscard]] Error error_of(const soci::soci_error& failure, const std::string& doing);
+
+// Runs `f` and turns what SOCI throws into an Error that says what was being done. Nothing of
+// SOCI's exceptions leaves the adapter.
+template <class F> std::invoke_result_t<F&> guarded(const char* doing, F f) {
+    try {
+        return f();
+    } catch (const soci::soci_error& failure) {
+        return tl::make_unexpected(error_of(failure, doing));
+    }
+}
+
+// Rolls back unless it was committed.
+class Transaction {
+public:
+    enum class Kind { read, write }; // write takes the write lock at once: no upgrade that can fail
+
+    Transaction(soci::session& session, Kind kind);
+    ~Transaction();
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+
+    void commit();
+
+private:
+    soci::session& session_;
+    bool is_open_ = true;
+};
+
+// A nullable column as SOCI wants it: a value and an indicator.
+template <class T> struct Nullable {
+    T value{};
+    soci::indicator indicator = soci::i_null;
+
+    Nullable() = default;
+    explicit Nullable(const std::optional<T>& from) {
+        if (!from) return;
+        value = *from;
+        indicator = soci::i_ok;
+    }
+    [[nodiscard]] std::optional<T> get() const {
+        if (indicator != soci::i_ok) return std::nullopt;
+        return value;
+    }
+};
+
+[[nodiscard]] inline Integer to_ms(TimePoint time) { return time.time_since_epoch().count(); }
+[[nodiscard]] inline TimePoint from_ms(Integer ms) { return TimePoint(Duration(ms)); }
+[[nodiscard]] inline std::optional<Integer> to_ms(const std::optional<TimePoint>& time) {
+    if (!time) return std::nullopt;
+    return to_ms(*time);
+}
+[[nodiscard]] inline std::optional<TimePoint> from_ms(const std::optional<Integer>& ms) {
+    if (!ms) return std::nullopt;
+    return from_ms(*ms);
+}
+
+} // namespace doorbuster::sql

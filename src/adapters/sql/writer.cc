@@ -1,0 +1,240 @@
+#include "adapters/sql/writer.h"
+
+#include "adapters/sql/sql_text.h"
+
+namespace doorbuster::sql {
+namespace {
+
+// Copy the write-ahead log into the file after about this many orders (some 8 MB of it). By hand,
+// because SQLite's automatic checkpoint swallows a failed sync.
+constexpr Integer kCheckpointOrders = 32'768;
+
+} // namespace
+
+void SqlOrderStore::Writer::Columns::clear() {
+    for (auto* texts : {&id, &user, &key}) texts->clear();
+    for (auto* numbers : {&sale_no, &quantity, &created_at}) numbers->clear();
+}
+
+void SqlOrderStore::Writer::Columns::add(const LogRecord& record) {
+    id.push_back(record.order.text());
+    user.push_back(record.user);
+    key.push_back(record.key);
+    sale_no.push_back(record.sale.get());
+    quantity.push_back(record.quantity);
+    created_at.push_back(to_ms(record.order.created_at()));
+}
+
+SqlOrderStore::Writer::Writer(const std::string& connect) : session_(soci::sqlite3, connect) {
+    session_ << "PRAGMA wal_autocheckpoint=0";
+}
+
+SqlOrderStore::Writer::~Writer() = default;
+
+Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition next,
+                                                 std::span<const LogRecord> records) {
+    return guarded("storing orders", [&]() -> Result<ApplyReport> {
+        for (const bool with_care : {false, true}) {
+            ApplyReport report;
+            Transaction transaction(session_, Transaction::Kind::write);
+            if (!move_position(from, next)) {
+                return fail(Errc::fenced, "the store has moved on from log position " +
+                                              std::to_string(from.get()) +
+                                              ": another process writes to it");
+            }
+            if (with_care) {
+                apply_with_care(records, report);
+            } else if (apply_fast(records, report) == Fast::needs_care) {
+                continue; // rolls back
+            }
+            transaction.commit();
+            orders_since_checkpoint_ += static_cast<Integer>(records.size());
+            checkpoint_if_due();
+            return report;
+        }
+        return fail(Errc::io, "unreachable");
+    });
+}
+
+bool SqlOrderStore::Writer::move_position(LogPosition from, LogPosition next) {
+    const auto old_next = static_cast<Integer>(from.get());
+    const auto new_next = static_cast<Integer>(next.get());
+    soci::statement update = (session_.prepare << text::move_position, soci::use(new_next, "next"),
+                              soci::use(old_next, "from"));
+    update.execute(true);
+    return update.get_affected_rows() == 1;
+}
+
+SqlOrderStore::Writer::SaleBatch&
+SqlOrderStore::Writer::load(std::map<SaleNo, SaleBatch>& sales, SaleNo no) {
+    const auto [at, is_new] = sales.try_emplace(no);
+    SaleBatch& sale = at->second;
+    if (!is_new) return sale;
+    const Integer number = no.get();
+    session_ << text::select_guard, soci::into(sale.version), soci::into(sale.barrier_epoch),
+        soci::use(number, "no");
+    sale.is_known = session_.got_data();
+    return sale;
+}
+
+bool SqlOrderStore::Writer::is_valid_order(std::map<SaleNo, SaleBatch>& sales,
+                                           const LogRecord& record, ApplyReport& report) {
+    SaleBatch& sale = load(sales, record.sale);
+    const auto epoch = static_cast<Integer>(record.epoch.get());
+    switch (record.kind) {
+    case LogRecordKind::barrier:
+        if (epoch > sale.barrier_epoch) sale.barrier_epoch = epoch;
+        return false;
+    case LogRecordKind::order:
+        if (sale.is_known && epoch != sale.barrier_epoch) {
+            ++report.voided;
+            return false;
+        }
+        return true;
+    }
+    return false;
+}
+
+SqlOrderStore::Writer::Fast
+SqlOrderStore::Writer::apply_fast(std::span<const LogRecord> records, ApplyReport& report) {
+    std::map<SaleNo, SaleBatch> sales;
+    columns_.clear();
+    for (const LogRecord& record : records) {
+        if (!is_valid_order(sales, record, report)) continue;
+        SaleBatch& sale = sales[record.sale];
+        if (!sale.is_known) return Fast::needs_care;
+        columns_.add(record);
+        sale.units += record.quantity;
+        ++sale.orders;
+    }
+    if (!columns_.id.empty()) {
+        try {
+            soci::statement insert =
+                (session_.prepare << text::insert_order, soci::use(columns_.id, "id"),
+                 soci::use(columns_.sale_no, "sale_no"), soci::use(columns_.user, "user_id"),
+                 soci::use(columns_.quantity, "quantity"),
+                 soci::use(columns_.created_at, "created_at"),
+                 soci::use(columns_.key, "idempotency_key"));
+            insert.execute(true);
+            const auto inserted = static_cast<std::size_t>(insert.get_affected_rows());
+            if (inserted != columns_.id.size()) return Fast::needs_care; // duplicates
+        } catch (const soci::soci_error& failure) {
+            if (error_of(failure, "").is(Errc::conflict)) return Fast::needs_care;
+            throw;
+        }
+    }
+    for (auto& [no, sale] : sales) {
+        if (!sale.is_known) continue;
+        if (!move_stock(no, sale, sale.units, sale.orders, sale.units)) return Fast::needs_care;
+    }
+    report.confirmed = columns_.id.size();
+    report_sales(sales, report);
+    return Fast::applied;
+}
+
+void SqlOrderStore::Writer::report_sales(const std::map<SaleNo, SaleBatch>& sales,
+                                         ApplyReport& report) {
+    for (const auto& [no, sale] : sales) {
+        const auto confirmed = static_cast<std::size_t>(sale.orders);
+        if (confirmed + sale.refused > 0) report.sales.push_back({no, confirmed, sale.refused});
+    }
+}
+
+bool SqlOrderStore::Writer::move_stock(SaleNo no, SaleBatch& sale, Integer units, Integer orders,
+                                       Integer accepted_units) {
+    const Integer number = no.get();
+    soci::statement update =
+        (session_.prepare << text::move_stock, soci::use(units, "units"),
+         soci::use(orders, "orders"), soci::use(accepted_units, "accepted_units"),
+         soci::use(sale.barrier_epoch, "barrier_epoch"), soci::use(number, "no"),
+         soci::use(sale.version, "version"), soci::use(units, "more_units"));
+    update.execute(true);
+    if (update.get_affected_rows() != 1) return false;
+    ++sale.version;
+    return true;
+}
+
+// Order by order, for a batch that met a duplicate, the guard or a record that cannot be stored.
+void SqlOrderStore::Writer::apply_with_care(std::span<const LogRecord> records,
+                                            ApplyReport& report) {
+    std::map<SaleNo, SaleBatch> sales;
+    for (const LogRecord& record : records) {
+        if (!is_valid_order(sales, record, report)) continue;
+        apply_one(sales[record.sale], record, report);
+    }
+    for (auto& [no, sale] : sales) {
+        // Keeps the last barrier; takes no units, so the guard lets it through.
+        if (sale.is_known && !move_stock(no, sale, 0, 0, 0)) {
+            throw soci::soci_error("a sale changed inside the writer's transaction");
+        }
+    }
+    report_sales(sales, report);
+}
+
+void SqlOrderStore::Writer::apply_one(SaleBatch& sale, const LogRecord& record,
+                                      ApplyReport& report) {
+    columns_.clear();
+    columns_.add(record);
+    std::string cause = "the store has no sale with the number of this order";
+    session_ << "SAVEPOINT one_order";
+    if (sale.is_known) {
+        try {
+            soci::statement insert =
+                (session_.prepare << text::insert_order, soci::use(columns_.id[0], "id"),
+                 soci::use(columns_.sale_no[0], "sale_no"), soci::use(columns_.user[0], "user_id"),
+                 soci::use(columns_.quantity[0], "quantity"),
+                 soci::use(columns_.created_at[0], "created_at"),
+                 soci::use(columns_.key[0], "idempotency_key"));
+            insert.execute(true);
+            if (insert.get_affected_rows() == 0) {
+                ++report.duplicates;
+            } else if (move_stock(record.sale, sale, record.quantity, 1, record.quantity)) {
+                ++report.confirmed;
+                ++sale.orders;
+            } else { // the last line: it never fires if the rules above it hold
+                session_ << text::refuse_order, soci::use(columns_.id[0], "id");
+                static_cast<void>(move_stock(record.sale, sale, 0, 1, record.quantity));
+                ++report.refused;
+                ++sale.refused;
+            }
+            session_ << "RELEASE one_order";
+            return;
+        } catch (const soci::soci_error& failure) {
+            if (!error_of(failure, "").is(Errc::conflict)) throw;
+            cause = failure.what();
+        }
+    }
+    session_ << "ROLLBACK TO one_order";
+    session_ << text::insert_dead_letter, soci::use(columns_.id[0], "order_id"),
+        soci::use(columns_.sale_no[0], "sale_no"), soci::use(columns_.user[0], "user_id"),
+        soci::use(columns_.quantity[0], "quantity"), soci::use(columns_.key[0], "idempotency_key"),
+        soci::use(cause, "cause");
+    if (sale.is_known) static_cast<void>(move_stock(record.sale, sale, 0, 1, record.quantity));
+    session_ << "RELEASE one_order";
+    ++report.dead_letters;
+}
+
+void SqlOrderStore::Writer::checkpoint_if_due() {
+    if (orders_since_checkpoint_ < kCheckpointOrders) return;
+    orders_since_checkpoint_ = 0;
+    int busy = 0;
+    int pages = 0;
+    int copied = 0;
+    try {
+        session_ << "PRAGMA wal_checkpoint(PASSIVE)", soci::into(busy), soci::into(pages),
+            soci::into(copied);
+    } catch (const soci::soci_error& failure) {
+        // No room to copy into the file: the write-ahead log keeps the orders, later is fine.
+        if (!error_of(failure, "").is(Errc::unavailable)) throw;
+    }
+}
+
+Result<ApplyReport> SqlOrderStore::apply(LogPosition from, LogPosition next,
+                                         std::span<const LogRecord> records, StockGuard guard) {
+    switch (guard) {
+    case StockGuard::version_and_stock: return writer_->apply(from, next, records);
+    }
+    return fail(Errc::invalid, "unknown stock guard");
+}
+
+} // namespace doorbuster::sql

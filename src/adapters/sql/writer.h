@@ -1,0 +1,59 @@
+// The order writer's session: one transaction a batch, under the version guard.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "adapters/sql/order_store.h"
+#include "adapters/sql/session.h"
+
+namespace doorbuster::sql {
+
+class SqlOrderStore::Writer {
+public:
+    explicit Writer(const std::string& connect);
+    ~Writer();
+
+    [[nodiscard]] Result<ApplyReport> apply(LogPosition from, LogPosition next,
+                                            std::span<const LogRecord> records);
+
+private:
+    // What a batch does to one sale.
+    struct SaleBatch {
+        bool is_known = false; // has a row
+        Integer version = 0;
+        Integer barrier_epoch = 0;
+        Integer units = 0;
+        Integer orders = 0;
+        std::size_t refused = 0;
+    };
+    enum class Fast { applied, needs_care };
+
+    [[nodiscard]] bool move_position(LogPosition from, LogPosition next);
+    SaleBatch& load(std::map<SaleNo, SaleBatch>& sales, SaleNo no);
+    // Follows the barriers; true when the record is an order that counts.
+    bool is_valid_order(std::map<SaleNo, SaleBatch>& sales, const LogRecord& record,
+                        ApplyReport& report);
+    [[nodiscard]] Fast apply_fast(std::span<const LogRecord> records, ApplyReport& report);
+    void apply_with_care(std::span<const LogRecord> records, ApplyReport& report);
+    void apply_one(SaleBatch& sale, const LogRecord& record, ApplyReport& report);
+    [[nodiscard]] bool move_stock(SaleNo no, SaleBatch& sale, Integer units, Integer orders,
+                                  Integer accepted_units);
+    static void report_sales(const std::map<SaleNo, SaleBatch>& sales, ApplyReport& report);
+    void checkpoint_if_due();
+
+    soci::session session_;
+    // Bound to insert_, refilled for every batch.
+    struct Columns {
+        std::vector<std::string> id, user, key;
+        std::vector<Integer> sale_no, quantity, created_at;
+        void clear();
+        void add(const LogRecord& record);
+    } columns_;
+    Integer orders_since_checkpoint_ = 0;
+};
+
+} // namespace doorbuster::sql

@@ -1,0 +1,75 @@
+// LoadReport: what came out of a run, for people and for programs. A value.
+//
+//     attempts = accepted + replayed + the sum of rejected
+//                + errors of the kinds answer, connect, io and timeout
+//
+// Errors of the kind books come on top: they are about answers that are good one by one (and are
+// counted as what they say) but cannot all be true.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/histogram.h"
+#include "domain/ids.h"
+#include "domain/purchase.h"
+
+namespace doorbuster {
+
+enum class LoadErrorKind : std::uint8_t {
+    answer,  // breaks the contract by itself
+    books,   // contradicts other answers, or what the sale says of itself
+    connect, // no connection: the attempt was not sent
+    io,      // the connection broke: the attempt's outcome is unknown
+    timeout, // no answer in time: the attempt's outcome is unknown
+};
+inline constexpr std::size_t kLoadErrorKinds = 5;
+[[nodiscard]] const char* to_string(LoadErrorKind kind);
+
+struct LatencyMs {
+    double p50 = 0;
+    double p90 = 0;
+    double p99 = 0;
+    double p999 = 0;
+    double max = 0;
+};
+// From nanoseconds; nullopt when nothing was recorded.
+[[nodiscard]] std::optional<LatencyMs> latency_of(const Histogram& nanoseconds);
+
+struct LoadReport {
+    std::uint64_t attempts = 0; // purchases that a buyer tried; a retry is not another one
+    std::uint64_t accepted = 0; // distinct orders answered 202
+    Units accepted_units = 0;
+    std::uint64_t replayed = 0; // 202 again for an order that is counted, or an earlier run's
+    std::array<std::uint64_t, kPurchaseOutcomes> rejected{}; // by outcome
+    std::array<std::uint64_t, kLoadErrorKinds> errors{};     // by kind
+    std::uint64_t retries = 0; // sent again with its key after a broken connection
+    std::uint64_t unsent = 0;  // open loop: due before the end, and no connection was free
+    double seconds = 0;        // from the first attempt's due time to the last answer
+    std::optional<LatencyMs> latency;          // of all attempts, from when each was due
+    std::optional<LatencyMs> accepted_latency; // of accepted orders
+    std::vector<std::string> examples;         // of errors, at most 10
+    std::vector<std::string> notes;            // what else a reader should know
+    bool is_stopped = false;                   // ended early, by a signal or because nothing answered
+
+    [[nodiscard]] std::uint64_t errors_total() const;
+    [[nodiscard]] double attempts_per_second() const;
+    [[nodiscard]] double accepted_per_second() const;
+};
+
+// One JSON document (contract section 2, and more fields), without a newline at its end.
+// A latency of which there is no sample is null.
+[[nodiscard]] std::string to_json(const LoadReport& report);
+// The table for people, several lines.
+[[nodiscard]] std::string to_table(const LoadReport& report);
+// The table to standard output.
+void print(const LoadReport& report);
+// The examples of errors and the notes to standard error; nothing when there are none.
+void print_examples(const LoadReport& report);
+
+} // namespace doorbuster

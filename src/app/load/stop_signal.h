@@ -1,0 +1,24 @@
+// StopSignal: SIGINT and SIGTERM end a run early instead of the process. The first sets the flag,
+// the second exits at once. One at a time in a process; made and destroyed by the main thread.
+#pragma once
+
+#include <atomic>
+#include <csignal>
+
+namespace doorbuster {
+
+class StopSignal {
+public:
+    StopSignal();
+    ~StopSignal(); // puts the old handlers back
+    StopSignal(const StopSignal&) = delete;
+    StopSignal& operator=(const StopSignal&) = delete;
+
+    [[nodiscard]] const std::atomic<bool>& flag() const;
+
+private:
+    struct sigaction old_int_ {};
+    struct sigaction old_term_ {};
+};
+
+} // namespace doorbuster

@@ -1,0 +1,51 @@
+// What the order log holds, and its bytes. Pure.
+//
+//   u8 kind | u32 sale | u64 epoch | for an order: 20 bytes id | u32 quantity
+//   | u16 length, user | u16 length, key                  (little endian)
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "domain/ids.h"
+
+namespace doorbuster {
+
+// Stable numbers: they are in every log.
+enum class LogRecordKind : std::uint8_t {
+    order = 1,   // a hold that became an order
+    barrier = 2, // opens an epoch: older epochs' orders behind it are void
+};
+
+struct LogRecord {
+    LogRecordKind kind = LogRecordKind::order;
+    SaleNo sale;
+    Epoch epoch;
+    OrderId order; // the rest is an order's
+    Units quantity = 0;
+    std::string user;
+    std::string key; // empty: none
+};
+
+// The same, as it is enqueued: the texts are the caller's.
+struct LogRecordView {
+    LogRecordKind kind = LogRecordKind::order;
+    SaleNo sale;
+    Epoch epoch;
+    OrderId order;
+    Units quantity = 0;
+    std::string_view user;
+    std::string_view key;
+};
+
+void append_record(std::string& out, const LogRecordView& record);
+
+// Reads the `count` records that make up `bytes`, all of it. Error: Errc::too_new for a kind that
+// this version does not know, Errc::corrupt for anything else.
+[[nodiscard]] Result<std::vector<LogRecord>> parse_records(std::string_view bytes,
+                                                           std::size_t count);
+
+} // namespace doorbuster

@@ -1,0 +1,186 @@
+#include "engine/audit.h"
+
+#include <algorithm>
+
+namespace doorbuster {
+namespace {
+
+constexpr std::size_t kTailBatch = 50'000; // records a read
+constexpr int kAttemptsMax = 5; // while operators change sales; then without the inventory's side
+
+std::size_t index_of(OrderStatus status) { return static_cast<std::size_t>(status); }
+
+struct Tail {
+    std::int64_t orders = 0;
+    Units units = 0;
+    std::map<std::string, Units> units_by_user;
+};
+
+// The valid orders of the tail, by sale: the same epoch rule as the writer's.
+std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> records) {
+    std::map<SaleNo, Epoch> barriers;
+    for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
+    std::map<SaleNo, Tail> tails;
+    for (const LogRecord& record : records) {
+        const auto barrier = barriers.find(record.sale);
+        if (barrier == barriers.end()) continue;
+        switch (record.kind) {
+        case LogRecordKind::barrier:
+            barrier->second = std::max(barrier->second, record.epoch);
+            break;
+        case LogRecordKind::order:
+            if (record.epoch != barrier->second) break;
+            Tail& tail = tails[record.sale];
+            ++tail.orders;
+            tail.units += record.quantity;
+            tail.units_by_user[record.user] += record.quantity;
+            break;
+        }
+    }
+    return tails;
+}
+
+std::string text(std::int64_t number) { return std::to_string(number); }
+
+void judge_store(const SaleBooks& books, AuditRow& row) {
+    std::int64_t stored = 0;
+    Units stored_units = 0;
+    Units live_units = 0;
+    for (std::uint8_t i = 1; i < kOrderStatuses; ++i) {
+        stored += books.orders[i];
+        stored_units += books.units[i];
+        if (is_live(static_cast<OrderStatus>(i))) live_units += books.units[i];
+    }
+    if (books.sale.sold != live_units) {
+        row.violations.push_back("the sale's row says " + text(books.sale.sold) +
+                                 " units sold, its live orders " + text(live_units));
+    }
+    if (books.log_accepted_orders != stored + books.dead_letters ||
+        books.log_accepted_units != stored_units + books.dead_letter_units) {
+        row.violations.push_back("the log accepted " + text(books.log_accepted_orders) +
+                                 " orders of " + text(books.log_accepted_units) +
+                                 " units, the store has " + text(stored) + " of " +
+                                 text(stored_units) + " and " + text(books.dead_letters) +
+                                 " dead letters of " + text(books.dead_letter_units));
+    }
+    if (const auto refused = books.orders[index_of(OrderStatus::refused)]; refused > 0) {
+        row.violations.push_back("the store's guard refused " + text(refused) +
+                                 " orders that buyers had been promised");
+    }
+    for (const auto& user : books.over_limit) {
+        row.violations.push_back("user '" + user.user + "' holds " + text(user.units) +
+                                 " units, the limit is " + text(books.per_user_limit_ever));
+    }
+}
+
+} // namespace
+
+std::vector<AuditRow> judge(const Books& books, std::span<const LogRecord> tail,
+                            const std::map<SaleNo, Units>& inventory) {
+    auto tails = sum_tail(books, tail);
+    std::vector<AuditRow> rows;
+    for (const SaleBooks& sale : books.sales) {
+        const SaleTerms& terms = sale.sale.terms;
+        const Tail& queued = tails[terms.no];
+        AuditRow row;
+        row.sale_id = terms.id;
+        row.stock = terms.stock;
+        row.orders = sale.orders;
+        row.orders[index_of(OrderStatus::queued)] += queued.orders;
+        row.sold = queued.units + sale.units[index_of(OrderStatus::confirmed)] +
+                   sale.units[index_of(OrderStatus::paid)];
+        row.remaining = row.stock - row.sold;
+        row.log_accepted_units = sale.log_accepted_units + queued.units;
+        judge_store(sale, row);
+        if (row.sold + sale.dead_letter_units > row.stock) {
+            row.violations.push_back("oversold: " + text(row.sold + sale.dead_letter_units) +
+                                     " units of a stock of " + text(row.stock));
+        }
+        for (const auto& [user, units] : queued.units_by_user) {
+            if (units > sale.per_user_limit_ever) {
+                row.violations.push_back("user '" + user + "' has " + text(units) +
+                                         " units queued, the limit is " +
+                                         text(sale.per_user_limit_ever));
+            }
+        }
+        if (const auto live = inventory.find(terms.no); live != inventory.end()) {
+            row.inventory_remaining = live->second;
+            if (live->second != row.remaining - sale.dead_letter_units) {
+                row.violations.push_back("the inventory has " + text(live->second) +
+                                         " units left, the books say " +
+                                         text(row.remaining - sale.dead_letter_units));
+            }
+        }
+        rows.push_back(std::move(row));
+    }
+    return rows;
+}
+
+Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
+                                         std::optional<LogPosition> last) {
+    std::vector<LogRecord> records;
+    const LogPosition stop = last ? last->next() : log.end();
+    while (from < stop) {
+        auto batch = log.read_batch(from, kTailBatch, Duration(0));
+        if (!batch) return tl::make_unexpected(std::move(batch.error()));
+        if (batch->records.empty()) break;
+        for (LogRecord& record : batch->records) {
+            if (from < stop) records.push_back(std::move(record));
+            from = from.next();
+        }
+        from = batch->next;
+    }
+    return records;
+}
+
+// The store's snapshot first, then, sale by sale, the inventory's count and the log's position in
+// one turn: what the inventory counted is exactly the snapshot and the log's records between.
+Task<Result<Auditor::Collected>> Auditor::collect(const std::optional<std::string>& sale) {
+    const auto pin = reader_.pin(); // nothing between the two is pruned meanwhile
+    auto read_books = [this, &sale] { return store_.books(sale); };
+    auto books = co_await blocking_.run(read_books);
+    if (!books) co_return tl::make_unexpected(std::move(books.error()));
+
+    Collected collected;
+    std::map<SaleNo, LogPosition> counted_at;
+    LogPosition last = log_.last_enqueued();
+    for (const SaleBooks& entry : books->sales) {
+        const SaleTerms& terms = entry.sale.terms;
+        const auto count = co_await inventory_.count(terms.no, log_);
+        counted_at[terms.no] = count ? count->log_end : last;
+        last = std::max(last, counted_at[terms.no]);
+        if (!count) continue;
+        collected.inventory[terms.no] = count->remaining;
+        if (count->terms_version != terms.version) collected.terms_moved = true;
+    }
+    const auto durable = co_await log_.durable(last);
+    if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
+    auto read_log = [&] { return read_tail(reader_, books->next, last); };
+    auto tail = co_await blocking_.run(read_log);
+    if (!tail) co_return tl::make_unexpected(std::move(tail.error()));
+    LogPosition at = books->next;
+    for (LogRecord& record : *tail) {
+        const auto limit = counted_at.find(record.sale);
+        if (limit != counted_at.end() && at <= limit->second) {
+            collected.tail.push_back(std::move(record));
+        }
+        at = at.next();
+    }
+    collected.books = std::move(*books);
+    co_return collected;
+}
+
+Task<Result<std::vector<AuditRow>>> Auditor::run(const std::optional<std::string>& sale) {
+    for (int attempt = 1;; ++attempt) {
+        auto collected = co_await collect(sale);
+        if (!collected) co_return tl::make_unexpected(std::move(collected.error()));
+        if (collected->terms_moved) {
+            // An operator changed a sale between the snapshot and the count.
+            if (attempt < kAttemptsMax) continue;
+            collected->inventory.clear();
+        }
+        co_return judge(collected->books, collected->tail, collected->inventory);
+    }
+}
+
+} // namespace doorbuster

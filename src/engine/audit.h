@@ -1,0 +1,70 @@
+// The audit: do the books balance? (I1, I4 and I5 of design.md section 1.) The judgement is pure;
+// Auditor collects what it needs from a running engine, the command line from the files alone.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "domain/order.h"
+#include "ports/inventory.h"
+#include "ports/order_log.h"
+#include "ports/order_store.h"
+#include "runtime/blocking_pool.h"
+#include "runtime/task.h"
+
+namespace doorbuster {
+
+// One sale's line of the audit; contract.md section 2 names the fields.
+struct AuditRow {
+    std::string sale_id;
+    Units stock = 0;
+    Units sold = 0;      // units of queued, confirmed and paid orders
+    Units remaining = 0; // stock - sold
+    std::array<std::int64_t, kOrderStatuses> orders{};
+    Units log_accepted_units = 0;
+    std::optional<Units> inventory_remaining; // unless no live inventory was asked
+    std::vector<std::string> violations;
+
+    [[nodiscard]] bool balanced() const { return violations.empty(); }
+};
+
+// `tail`: the log's records from books.next on. `inventory`: what the live inventory said, counted
+// against exactly these books and this tail.
+[[nodiscard]] std::vector<AuditRow> judge(const Books& books, std::span<const LogRecord> tail,
+                                          const std::map<SaleNo, Units>& inventory);
+
+// Everything in the log from `from` to its end, or to `last` if that comes first.
+[[nodiscard]] Result<std::vector<LogRecord>>
+read_tail(OrderLogReader& log, LogPosition from, std::optional<LogPosition> last);
+
+class Auditor {
+public:
+    Auditor(OrderStore& store, OrderLog& log, OrderLogReader& reader, Inventory& inventory,
+            BlockingPool& blocking)
+        : store_(store), log_(log), reader_(reader), inventory_(inventory), blocking_(blocking) {}
+
+    // Any core. One sale, or all. Errc::not_found.
+    Task<Result<std::vector<AuditRow>>> run(const std::optional<std::string>& sale);
+
+private:
+    struct Collected {
+        Books books;
+        std::vector<LogRecord> tail;
+        std::map<SaleNo, Units> inventory;
+        bool terms_moved = false;
+    };
+    Task<Result<Collected>> collect(const std::optional<std::string>& sale);
+
+    OrderStore& store_;
+    OrderLog& log_;
+    OrderLogReader& reader_;
+    Inventory& inventory_;
+    BlockingPool& blocking_;
+};
+
+} // namespace doorbuster

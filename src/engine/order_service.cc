@@ -1,0 +1,44 @@
+#include "engine/order_service.h"
+
+namespace doorbuster {
+namespace {
+
+constexpr Duration kListWait{2'000}; // the writer is milliseconds behind unless the store is down
+
+} // namespace
+
+Order queued_order(LogRecord record) {
+    Order order;
+    order.id = record.order;
+    order.user = std::move(record.user);
+    order.key = std::move(record.key);
+    order.quantity = record.quantity;
+    order.status = OrderStatus::queued;
+    return order;
+}
+
+Result<Order> OrderService::find_blocking(const OrderId& id) {
+    auto stored = store_.find_order(id);
+    if (stored || !stored.error().is(Errc::not_found)) return stored;
+    auto record = log_.find(id);
+    if (!record) return tl::make_unexpected(std::move(record.error()));
+    if (*record) return queued_order(std::move(**record));
+    return store_.find_order(id); // the writer may have moved it between our two looks
+}
+
+Task<Result<Order>> OrderService::find(const OrderId& id) {
+    auto look = [this, &id] { return find_blocking(id); };
+    co_return co_await blocking_.run(look);
+}
+
+Task<Result<std::vector<Order>>> OrderService::list(SaleNo sale, const OrderFilter& filter,
+                                                    const std::optional<OrderId>& after,
+                                                    std::size_t limit) {
+    auto read = [&] {
+        static_cast<void>(writer_.wait_for(log_.last_enqueued(), kListWait));
+        return store_.list_orders(sale, filter, after, limit);
+    };
+    co_return co_await blocking_.run(read);
+}
+
+} // namespace doorbuster

@@ -1,0 +1,44 @@
+// How many orders of each sale stand in which status in the store: kept up as batches are written,
+// so that metrics need no scan. Any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <mutex>
+
+#include "domain/order.h"
+#include "ports/order_store.h"
+
+namespace doorbuster {
+
+class OrderTally {
+public:
+    using Counts = std::array<std::int64_t, kOrderStatuses>;
+
+    // What a rebuild found.
+    void set(SaleNo sale, const Counts& counts) {
+        const std::lock_guard lock(mutex_);
+        counts_[sale] = counts;
+    }
+    void add(const ApplyReport& report) {
+        const std::lock_guard lock(mutex_);
+        for (const ApplyReport::Sale& sale : report.sales) {
+            Counts& counts = counts_[sale.no];
+            counts[static_cast<std::size_t>(OrderStatus::confirmed)] +=
+                static_cast<std::int64_t>(sale.confirmed);
+            counts[static_cast<std::size_t>(OrderStatus::refused)] +=
+                static_cast<std::int64_t>(sale.refused);
+        }
+    }
+    [[nodiscard]] std::map<SaleNo, Counts> counts() const {
+        const std::lock_guard lock(mutex_);
+        return counts_;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::map<SaleNo, Counts> counts_;
+};
+
+} // namespace doorbuster

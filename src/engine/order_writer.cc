@@ -1,0 +1,149 @@
+#include "engine/order_writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <spdlog/spdlog.h>
+
+#include "runtime/thread.h"
+
+namespace doorbuster {
+namespace {
+
+constexpr Duration kLogWait{200};
+// A batch smaller than this waits a little for more: a transaction costs the same sync whether it
+// holds one order or a thousand. Twenty milliseconds more of `queued` are not noticed.
+constexpr std::size_t kGatherOrders = 1'000;
+constexpr Duration kGather{20};
+constexpr Duration kBackoffFirst{50};
+constexpr Duration kBackoffMax{2'000};
+
+} // namespace
+
+OrderWriter::OrderWriter(OrderLogReader& log, OrderStore& store, const Clock& clock,
+                         Options options)
+    : log_(log), store_(store), clock_(clock), options_(std::move(options)) {}
+
+OrderWriter::~OrderWriter() { stop(Duration(0)); }
+
+void OrderWriter::start(LogPosition from) {
+    next_ = from;
+    thread_ = std::thread([this, from] {
+        lower_priority_of_this_thread();
+        run(from);
+    });
+}
+
+void OrderWriter::stop(Duration wait_max) {
+    if (!thread_.joinable()) return;
+    const LogPosition end = log_.end();
+    if (wait_max.count() > 0 && end.get() > 1) {
+        static_cast<void>(wait_for(LogPosition(end.get() - 1), wait_max));
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        is_stopping_ = true;
+    }
+    moved_.notify_all();
+    thread_.join();
+}
+
+Result<void> OrderWriter::wait_for(LogPosition position, Duration wait_max) {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    moved_.notify_all();
+    const bool is_there =
+        moved_.wait_for(lock, wait_max, [&] { return next_ > position || is_stopping_; });
+    --waiting_;
+    if (is_there && next_ > position) return {};
+    return fail(Errc::timeout, "the order writer is at log position " +
+                                   std::to_string(next_.get()) + ", not yet at " +
+                                   std::to_string(position.get()));
+}
+
+bool OrderWriter::pause(Duration at_most) {
+    std::unique_lock lock(mutex_);
+    moved_.wait_for(lock, at_most, [&] { return is_stopping_ || waiting_ > 0; });
+    return !is_stopping_;
+}
+
+void OrderWriter::run(LogPosition from) {
+    for (;;) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (is_stopping_) return;
+        }
+        auto batch = log_.read_batch(from, options_.batch_max, kLogWait);
+        if (batch && !batch->records.empty() && batch->records.size() < kGatherOrders &&
+            pause(kGather)) {
+            batch = log_.read_batch(from, options_.batch_max, Duration(0));
+        }
+        if (!batch) {
+            options_.on_fatal(batch.error());
+            return;
+        }
+        if (batch->records.empty()) continue;
+        if (!apply(*batch)) return;
+        from = batch->next;
+        log_.stored(from);
+        {
+            const std::lock_guard lock(mutex_);
+            next_ = from;
+        }
+        moved_.notify_all();
+    }
+}
+
+bool OrderWriter::apply(const LogBatch& batch) {
+    for (Duration backoff = kBackoffFirst;; backoff = std::min(backoff * 2, kBackoffMax)) {
+        const std::int64_t start = clock_.steady_ns();
+        auto report =
+            store_.apply(batch.first, batch.next, batch.records, StockGuard::version_and_stock);
+        if (report) {
+            if (!store_up_.exchange(true)) spdlog::info("order store: writing again");
+            note(*report, clock_.steady_ns() - start);
+            return true;
+        }
+        if (!report.error().is(Errc::unavailable)) {
+            options_.on_fatal(report.error());
+            return false;
+        }
+        if (store_up_.exchange(false)) {
+            spdlog::warn("order store: {}; orders stay in the log, trying again",
+                         report.error().message());
+        }
+        if (!pause(backoff)) return false;
+    }
+}
+
+void OrderWriter::note(const ApplyReport& report, std::int64_t took_ns) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    if (options_.tally != nullptr) options_.tally->add(report);
+    totals_.batches.fetch_add(1, relaxed);
+    totals_.orders.fetch_add(report.confirmed, relaxed);
+    totals_.conflicts.fetch_add(report.conflicts, relaxed);
+    totals_.refused.fetch_add(report.refused, relaxed);
+    totals_.voided.fetch_add(report.voided, relaxed);
+    totals_.dead_letters.fetch_add(report.dead_letters, relaxed);
+    totals_.batch_seconds.add(took_ns);
+    std::size_t bucket = 0;
+    for (std::size_t bound = 1; bucket + 1 < totals_.batch_orders.size() &&
+                                report.confirmed > bound;
+         bound *= 4) {
+        ++bucket;
+    }
+    totals_.batch_orders[bucket].fetch_add(1, relaxed);
+    if (report.refused > 0) {
+        spdlog::error("order store: its guard refused {} orders that the log had accepted; the "
+                      "audit lists them",
+                      report.refused);
+    }
+    if (report.dead_letters > 0) {
+        spdlog::error("order store: {} orders could not be stored and are in dead_letters",
+                      report.dead_letters);
+    }
+    if (report.voided > 0) {
+        spdlog::info("order writer: passed over {} records of closed epochs", report.voided);
+    }
+}
+
+} // namespace doorbuster

@@ -1,0 +1,84 @@
+// The order writer: reads the log in batches and writes each batch to the store in one transaction
+// (design.md section 4, rule 1). A thread of its own; everything public may be called from any
+// thread but a core, unless it says otherwise.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/latency.h"
+#include "base/result.h"
+#include "domain/ids.h"
+#include "engine/order_tally.h"
+#include "ports/order_log.h"
+#include "ports/order_store.h"
+#include "runtime/clock.h"
+
+namespace doorbuster {
+
+class OrderWriter {
+public:
+    struct Options {
+        std::size_t batch_max = 5'000; // orders in a transaction
+        // Called on the writer's thread when the store is lost for good; should end the process.
+        std::function<void(const Error&)> on_fatal;
+        OrderTally* tally = nullptr; // told of every batch
+    };
+    OrderWriter(OrderLogReader& log, OrderStore& store, const Clock& clock, Options options);
+    ~OrderWriter();
+    OrderWriter(const OrderWriter&) = delete;
+    OrderWriter& operator=(const OrderWriter&) = delete;
+
+    // Starts at the position that the store remembers.
+    void start(LogPosition from);
+    // Writes what is durable by now, then ends the thread; gives up after `wait_max`.
+    void stop(Duration wait_max);
+
+    // Waits until the record at `position` is in the store. Errc::timeout.
+    [[nodiscard]] Result<void> wait_for(LogPosition position, Duration wait_max);
+
+    // Any thread, cores too.
+    [[nodiscard]] bool is_store_up() const { return store_up_.load(std::memory_order_relaxed); }
+    struct Totals {
+        std::atomic<std::uint64_t> batches{0};
+        std::atomic<std::uint64_t> orders{0};
+        std::atomic<std::uint64_t> conflicts{0};
+        std::atomic<std::uint64_t> refused{0};
+        std::atomic<std::uint64_t> voided{0};
+        std::atomic<std::uint64_t> dead_letters{0};
+        // Orders a batch: up to 1, 4, 16, … 4^8, and above.
+        std::array<std::atomic<std::uint64_t>, 10> batch_orders{};
+        LatencyBuckets batch_seconds;
+    };
+    [[nodiscard]] const Totals& totals() const { return totals_; }
+
+private:
+    void run(LogPosition from);
+    // Retries for ever while the store is down; every other error is fatal.
+    [[nodiscard]] bool apply(const LogBatch& batch);
+    void note(const ApplyReport& report, std::int64_t took_ns);
+    [[nodiscard]] bool pause(Duration at_most); // false: stopping
+
+    OrderLogReader& log_;
+    OrderStore& store_;
+    const Clock& clock_;
+    Options options_;
+    Totals totals_;
+    std::atomic<bool> store_up_{true};
+
+    std::mutex mutex_; // guards the next four
+    std::condition_variable moved_;
+    LogPosition next_{1};
+    int waiting_ = 0; // callers of wait_for: then nothing is gathered
+    bool is_stopping_ = false;
+    std::thread thread_;
+};
+
+} // namespace doorbuster

@@ -1,0 +1,101 @@
+#include "engine/purchase_service.h"
+
+#include <cstring>
+
+#include "engine/admission.h"
+
+namespace doorbuster {
+namespace {
+
+constexpr Duration kOverloadedRetryAfter{1000}; // the in-flight window turns over in milliseconds
+
+Stop refused(PurchaseOutcome reason) {
+    Refusal refusal;
+    refusal.reason = reason;
+    refusal.retry_after = kOverloadedRetryAfter;
+    return refusal;
+}
+
+// Counts up for the length of a scope.
+class InFlight {
+public:
+    explicit InFlight(std::size_t& count) : count_(count) { ++count_; }
+    ~InFlight() { --count_; }
+    InFlight(const InFlight&) = delete;
+    InFlight& operator=(const InFlight&) = delete;
+
+private:
+    std::size_t& count_;
+};
+
+} // namespace
+
+Task<Step<Reservation>> PurchaseService::purchase(SaleView& sale, PurchaseRequest request,
+                                                  const RateSubject& subject) {
+    if (may_be_bound(sale, request)) {
+        auto bound = co_await parts_.inventory.find_key(request, parts_.log);
+        if (!bound) co_return tl::make_unexpected(std::move(bound.error()));
+        if (*bound) co_return co_await leave(**bound);
+    }
+    if (auto refusal = refuse_by_sale(sale, parts_.clock.now())) {
+        co_return tl::make_unexpected(Stop(*refusal));
+    }
+    if (parts_.limiter.is_on()) {
+        if (auto refusal = co_await parts_.limiter.check(subject)) {
+            co_return tl::make_unexpected(Stop(*refusal));
+        }
+    }
+    if (in_flight_ >= in_flight_max_) {
+        co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));
+    }
+    const InFlight place(in_flight_);
+    request.order_id = ids_.make(request.sale, parts_.clock.now());
+    co_return co_await reserve_and_wait(request);
+}
+
+Task<Step<Reservation>> PurchaseService::reserve_and_wait(const PurchaseRequest& request) {
+    auto reserved = co_await parts_.inventory.reserve(request, parts_.log);
+    if (reserved) co_return co_await leave(*reserved);
+    auto* refusal = std::get_if<Refusal>(&reserved.error());
+    if (refusal == nullptr) co_return reserved;
+    const Refusal answer = co_await leave(*refusal);
+    co_return tl::make_unexpected(Stop(answer));
+}
+
+Task<Step<Reservation>> PurchaseService::leave(Reservation reservation) {
+    auto durable = co_await parts_.log.durable(reservation.position);
+    if (durable) co_return reservation;
+    // The unit is held and the record is in the queue: the order may still come.
+    if (auto* refusal = std::get_if<Refusal>(&durable.error())) {
+        refusal->order_id = reservation.order;
+        refusal->retry_after = kOverloadedRetryAfter;
+    }
+    co_return tl::make_unexpected(std::move(durable.error()));
+}
+
+Task<Refusal> PurchaseService::leave(Refusal refusal) {
+    if (!refusal.leaves_at) co_return refusal;
+    auto durable = co_await parts_.log.durable(*refusal.leaves_at);
+    if (durable) co_return refusal;
+    Refusal unavailable;
+    unavailable.reason = PurchaseOutcome::unavailable;
+    unavailable.retry_after = kOverloadedRetryAfter;
+    co_return unavailable;
+}
+
+void PurchaseService::count(SaleView& sale, PurchaseOutcome outcome, std::int64_t started_ns) {
+    sale.counts.add(outcome);
+    counters_.duration[static_cast<std::size_t>(outcome)].add(parts_.clock.steady_ns() -
+                                                              started_ns);
+}
+
+void PurchaseService::count_rate_limited(const Refusal& refusal) {
+    if (!refusal.rate) return;
+    const char* policy = refusal.rate->policy;
+    const std::size_t which = std::strcmp(policy, "system") == 0 ? 0
+                              : std::strcmp(policy, "user") == 0 ? 1
+                                                                 : 2;
+    counters_.rate_limited[which].fetch_add(1, std::memory_order_relaxed);
+}
+
+} // namespace doorbuster

@@ -1,0 +1,119 @@
+#include "engine/rebuild.h"
+
+#include <algorithm>
+#include <chrono>
+#include <unordered_map>
+
+namespace doorbuster {
+namespace {
+
+// How long a rebuild waits for the writer to reach its barrier: the whole lag may lie before it.
+// Two million orders take half a minute.
+constexpr Duration kWriterWaitMax{120'000};
+// Keys stay bound until this long after a sale was closed (contract.md section 3).
+constexpr Duration kKeysKept = std::chrono::hours(24);
+
+} // namespace
+
+// Fills the images of the sales as the store reads its snapshot to us; on a blocking thread.
+struct Rebuild::Snapshot final : SaleSnapshotSink {
+    explicit Snapshot(const Fingerprinter& with) : fingerprints(with) {}
+
+    void sale(const StoredSale& sale, Units dead_letter_units) override {
+        SaleImage& image = images.emplace_back();
+        image.terms = sale.terms;
+        image.epoch = sale.epoch;
+        image.units_elsewhere = dead_letter_units;
+        stored_units.push_back(sale.sold);
+        tallies.emplace_back();
+    }
+    void order(const OrderId& id, const std::string& user, const std::string& key, Units quantity,
+               OrderStatus status) override {
+        SaleImage& image = images.back();
+        ++tallies.back()[static_cast<std::size_t>(status)];
+        const Fingerprint user_print = fingerprints.of(user);
+        std::optional<Fingerprint> key_print;
+        if (!key.empty()) key_print = fingerprints.of(user_print, key);
+        if (is_live(status)) {
+            image.live.push_back({id, user_print, key_print, quantity});
+        } else if (key_print) {
+            image.keys_of_finished.push_back({*key_print, id, quantity});
+        }
+    }
+    // A sale closed long ago comes without its orders; its units are still sold.
+    void finish() {
+        for (std::size_t i = 0; i < images.size(); ++i) {
+            Units listed = 0;
+            for (const OrderPlaced& order : images[i].live) listed += order.quantity;
+            images[i].units_elsewhere += stored_units[i] - listed;
+        }
+    }
+
+    const Fingerprinter& fingerprints;
+    std::vector<SaleImage> images;
+    std::vector<Units> stored_units;
+    std::vector<OrderTally::Counts> tallies;
+};
+
+Task<Result<std::size_t>> Rebuild::run(std::vector<SaleNo> sales) {
+    auto open_epochs = [this, &sales] { return parts_.store.next_epochs(sales); };
+    const auto opened = co_await parts_.blocking.run(open_epochs);
+    if (!opened) co_return tl::make_unexpected(opened.error());
+    if (opened->empty()) co_return std::size_t{0};
+
+    auto fenced = co_await fence(*opened);
+    if (!fenced) co_return tl::make_unexpected(std::move(fenced.error()));
+
+    Snapshot snapshot(parts_.fingerprints);
+    const TimePoint keys_since = parts_.clock.now() - kKeysKept;
+    auto read = [&] { return parts_.store.read_snapshot(sales, keys_since, snapshot); };
+    const auto position = co_await parts_.blocking.run(read);
+    if (!position) co_return tl::make_unexpected(position.error());
+    snapshot.finish();
+
+    for (std::size_t i = 0; i < snapshot.images.size(); ++i) {
+        auto terms = std::make_shared<const SaleTerms>(snapshot.images[i].terms);
+        parts_.tally.set(terms->no, snapshot.tallies[i]);
+        auto signals = co_await parts_.inventory.install(std::move(snapshot.images[i]));
+        if (!signals) co_return tl::make_unexpected(std::move(signals.error()));
+        co_await publish(terms);
+        co_await publish_signals(terms->no, *signals);
+    }
+    co_return snapshot.images.size();
+}
+
+// Appends a barrier for each sale and waits until the writer has applied them all.
+Task<Result<void>> Rebuild::fence(const std::vector<StoredSale>& sales) {
+    LogPosition last;
+    for (const StoredSale& sale : sales) {
+        LogRecordView barrier;
+        barrier.kind = LogRecordKind::barrier;
+        barrier.sale = sale.terms.no;
+        barrier.epoch = sale.epoch;
+        const auto position = parts_.log.enqueue(barrier);
+        if (!position) co_return fail(Errc::unavailable, "the order log is full");
+        last = *position;
+    }
+    auto durable = co_await parts_.log.durable(last);
+    if (!durable) co_return fail(Errc::timeout, "the order log does not take the barrier");
+    auto wait = [this, last] { return parts_.writer.wait_for(last, kWriterWaitMax); };
+    co_return co_await parts_.blocking.run(wait);
+}
+
+Task<void> Rebuild::publish(std::shared_ptr<const SaleTerms> terms) {
+    for (std::size_t i = 0; i < parts_.cores.size(); ++i) {
+        auto show = [this, i, &terms] { parts_.directories[i]->set_terms(terms); };
+        co_await call_on(parts_.cores.at(i), show);
+    }
+}
+
+Task<void> Rebuild::publish_signals(SaleNo sale, std::shared_ptr<const StockSignals> signals) {
+    for (std::size_t i = 0; i < parts_.cores.size(); ++i) {
+        auto show = [this, i, sale, &signals] {
+            parts_.directories[i]->set_signals(sale, signals);
+        };
+        co_await call_on(parts_.cores.at(i), show);
+    }
+}
+
+} // namespace doorbuster

@@ -1,0 +1,57 @@
+// The one rebuild of a sale's inventory (design.md section 4, rule 6): at creation, at start-up and
+// after a loss. It opens the next epoch, so that nothing decided before it can become an order
+// behind it, and installs what one snapshot of the store says.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/fingerprint.h"
+#include "engine/order_tally.h"
+#include "engine/order_writer.h"
+#include "engine/sale_directory.h"
+#include "ports/inventory.h"
+#include "ports/order_log.h"
+#include "ports/order_store.h"
+#include "runtime/blocking_pool.h"
+#include "runtime/clock.h"
+#include "runtime/core.h"
+#include "runtime/task.h"
+
+namespace doorbuster {
+
+class Rebuild {
+public:
+    struct Parts { // all outlive the rebuild
+        Cores& cores;
+        const Clock& clock;
+        BlockingPool& blocking;
+        OrderStore& store;
+        OrderLog& log;
+        OrderWriter& writer;
+        Inventory& inventory;
+        OrderTally& tally;
+        const Fingerprinter& fingerprints;
+        std::vector<std::unique_ptr<SaleDirectory>>& directories; // by core
+    };
+    explicit Rebuild(Parts parts) : parts_(parts) {}
+
+    // Any core. These sales, or every sale of the store when empty; when it is done they sell.
+    // Returns how many. Errc::timeout when the writer does not come.
+    Task<Result<std::size_t>> run(std::vector<SaleNo> sales);
+
+    // Any core. Shows the terms to every core; older terms change nothing.
+    Task<void> publish(std::shared_ptr<const SaleTerms> terms);
+
+private:
+    struct Snapshot;
+
+    Task<Result<void>> fence(const std::vector<StoredSale>& sales);
+    Task<void> publish_signals(SaleNo sale, std::shared_ptr<const StockSignals> signals);
+
+    Parts parts_;
+};
+
+} // namespace doorbuster

@@ -1,0 +1,94 @@
+// The inventory: which units are held, a derived copy that can be rebuilt from the store at any
+// time (design.md section 4). It decides; the log makes what it decided durable.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/fingerprint.h"
+#include "base/result.h"
+#include "domain/ids.h"
+#include "domain/purchase.h"
+#include "domain/sale.h"
+#include "domain/stock.h"
+#include "ports/order_log.h"
+#include "runtime/task.h"
+
+namespace doorbuster {
+
+// A compact set of fingerprints: a Bloom filter (Bloom, 1970) with four probes. One core adds, every
+// core asks, nobody removes. "No" is certain; "maybe" is wrong for less than 1 % of the others
+// while it holds no more than it was made for, and more often beyond that, which costs a hop only.
+class KeyFilter {
+public:
+    // 12 bits a key, at least 1 KiB: a small sale's filter stays in the core's cache.
+    explicit KeyFilter(std::size_t keys_expected);
+
+    void add(const Fingerprint& key);
+    [[nodiscard]] bool may_contain(const Fingerprint& key) const;
+
+private:
+    std::uint64_t mask_;
+    std::vector<std::atomic<std::uint64_t>> words_;
+};
+
+// What every core may see of a sale's stock without a hop. The owner of the stock writes.
+struct StockSignals {
+    explicit StockSignals(std::size_t keys_expected) : keys(keys_expected) {}
+
+    std::atomic<Units> remaining{0};
+    KeyFilter keys; // every key with a hold or an order
+
+    [[nodiscard]] bool sold_out() const { return remaining.load(std::memory_order_acquire) <= 0; }
+};
+
+// A unit held, and the hold's place in the log.
+struct Reservation {
+    OrderId order;
+    Units quantity = 0;
+    LogPosition position; // the yes may leave when the log is durable up to here
+    bool replayed = false;
+};
+
+// A sale's inventory as one store snapshot says it is.
+struct SaleImage {
+    SaleTerms terms;
+    Epoch epoch;
+    Units units_elsewhere = 0; // held without an entry below (dead letters)
+    std::vector<OrderPlaced> live;
+    struct Key {
+        Fingerprint key;
+        OrderId order;
+        Units quantity = 0;
+    };
+    std::vector<Key> keys_of_finished; // bound, though their orders hold nothing any more
+};
+
+struct InventoryCount {
+    Units remaining = 0;
+    LogPosition log_end; // every hold counted has its record at or below this position
+    std::int64_t terms_version = 0;
+};
+
+class Inventory {
+public:
+    virtual ~Inventory() = default;
+
+    // Any core. Decides, takes the hold and its place in the log in one turn; nothing is held when
+    // the log is full (`overloaded`). Cold sales refuse with `unavailable`.
+    virtual Task<Step<Reservation>> reserve(const PurchaseRequest& request, OrderLog& log) = 0;
+    // Any core. The bound key's answer, or nullopt.
+    virtual Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
+                                                            OrderLog& log) = 0;
+    // Any core. Replaces what was known of the sale. The signals live as long as the inventory.
+    virtual Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) = 0;
+    // Any core. Newer terms; older ones change nothing. Errc::not_found for a cold sale.
+    virtual Task<Result<void>> set_terms(const SaleTerms& terms) = 0;
+    virtual Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) = 0;
+};
+
+} // namespace doorbuster

@@ -1,0 +1,153 @@
+// The order store: says what happens to an order after the log decided that it is one, and keeps
+// the sales. Blocking: never on a core. Any number of threads at once, unless a call says otherwise.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "domain/ids.h"
+#include "domain/log_record.h"
+#include "domain/order.h"
+#include "domain/sale.h"
+#include "domain/time.h"
+
+namespace doorbuster {
+
+// What the store's row of a sale says, beyond its terms.
+struct StoredSale {
+    SaleTerms terms;
+    Units sold = 0; // units of live orders in the store
+    Epoch epoch;
+};
+
+// Which log the store takes its orders from, and how far it has come.
+struct LogBinding {
+    std::string log_id; // empty: none yet
+    LogPosition next{1};
+};
+
+struct ApplyReport {
+    struct Sale {
+        SaleNo no;
+        std::size_t confirmed = 0;
+        std::size_t refused = 0;
+    };
+    std::size_t confirmed = 0;
+    std::size_t refused = 0;      // stopped by the guard
+    std::size_t duplicates = 0;   // were there already
+    std::size_t voided = 0;       // of an epoch that had been closed
+    std::size_t dead_letters = 0; // failed alone, for their own reason
+    std::size_t conflicts = 0;    // times the version guard sent the batch back
+    std::vector<Sale> sales;      // confirmed and refused, sale by sale
+};
+
+// How the store decides on an order of a batch (design.md section 3). Later strategies add theirs.
+enum class StockGuard : std::uint8_t { version_and_stock };
+
+struct OrderFilter {
+    std::optional<OrderStatus> status;
+    std::optional<std::string> user;
+};
+
+struct SaleBooks {
+    StoredSale sale;
+    std::array<std::int64_t, kOrderStatuses> orders{}; // by status
+    std::array<Units, kOrderStatuses> units{};         // by status
+    std::int64_t dead_letters = 0;
+    Units dead_letter_units = 0;
+    Units log_accepted_units = 0; // running total of valid order records that were applied
+    std::int64_t log_accepted_orders = 0;
+    Units per_user_limit_ever = 0; // the highest that the limit has been
+    // Users above that, at most a few, for people.
+    struct UserUnits {
+        std::string user;
+        Units units = 0;
+    };
+    std::vector<UserUnits> over_limit;
+    Epoch barrier; // the epoch that is open in the log at the snapshot's position
+};
+
+struct Books {
+    LogPosition next{1}; // the snapshot holds exactly the records below this position
+    std::vector<SaleBooks> sales;
+};
+
+// What one sale's rebuild reads, order by order, so that a million of them need no list.
+class SaleSnapshotSink {
+public:
+    virtual ~SaleSnapshotSink() = default;
+    virtual void sale(const StoredSale& sale, Units dead_letter_units) = 0;
+    virtual void order(const OrderId& id, const std::string& user, const std::string& key,
+                       Units quantity, OrderStatus status) = 0;
+};
+
+class OrderStore {
+public:
+    virtual ~OrderStore() = default;
+
+    [[nodiscard]] virtual Result<LogBinding> log_binding() = 0;
+    // Names the log that this store takes its orders from. Errc::conflict when it has one already.
+    [[nodiscard]] virtual Result<void> bind_log(const std::string& log_id) = 0;
+
+    // Sales. `created_as` is the request's canonical text: the same again gives the sale that is
+    // there (second: false), another one under the same id is Errc::conflict.
+    [[nodiscard]] virtual Result<std::pair<StoredSale, bool>>
+    create_sale(const SaleTerms& terms, const std::string& created_as) = 0;
+    [[nodiscard]] virtual Result<StoredSale> find_sale(std::string_view id) = 0;
+    // By id, behind `after` ("" for the first page).
+    [[nodiscard]] virtual Result<std::vector<StoredSale>> list_sales(const std::string& after,
+                                                                     std::size_t limit) = 0;
+    // Reads the terms, lets `change` alter them (or refuse), writes them with the next version, all
+    // in one transaction. With a `key`, a change that was made under it before is not made again;
+    // another `request` under that key is Errc::conflict.
+    using TermsChange = std::function<Result<void>(StoredSale&)>;
+    struct ChangeKey {
+        std::string key;
+        std::string request;
+    };
+    [[nodiscard]] virtual Result<StoredSale> change_sale(const std::string& id,
+                                                         const TermsChange& change,
+                                                         const std::optional<ChangeKey>& key) = 0;
+
+    // Opens the next epoch of these sales (all of them when empty) and returns them with it.
+    [[nodiscard]] virtual Result<std::vector<StoredSale>>
+    next_epochs(std::span<const SaleNo> sales) = 0;
+    // One snapshot of these sales (all when empty), sale by sale. Returns its position. Keys of
+    // sales that were closed before `keys_since` are left out with their orders.
+    [[nodiscard]] virtual Result<LogPosition> read_snapshot(std::span<const SaleNo> sales,
+                                                            TimePoint keys_since,
+                                                            SaleSnapshotSink& sink) = 0;
+
+    // The writer's thread only. One transaction: the position moves from `from` to `next`, the
+    // records between are applied. Errc::fenced when the position was not at `from`.
+    [[nodiscard]] virtual Result<ApplyReport> apply(LogPosition from, LogPosition next,
+                                                    std::span<const LogRecord> records,
+                                                    StockGuard guard) = 0;
+
+    [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0; // Errc::not_found
+    // Oldest first, behind `after`.
+    [[nodiscard]] virtual Result<std::vector<Order>> list_orders(SaleNo sale,
+                                                                 const OrderFilter& filter,
+                                                                 const std::optional<OrderId>& after,
+                                                                 std::size_t limit) = 0;
+    // The books of one sale, or of all of them when nullopt, in one snapshot.
+    [[nodiscard]] virtual Result<Books> books(const std::optional<std::string>& sale) = 0;
+
+    // For metrics and readiness; cheap.
+    struct Connections {
+        std::size_t in_use = 0;
+        std::size_t idle = 0;
+    };
+    [[nodiscard]] virtual Connections connections() const = 0;
+    [[nodiscard]] virtual Result<void> ping() = 0;
+};
+
+} // namespace doorbuster

@@ -1,0 +1,62 @@
+// BlockingPool: threads for calls that block (SQL). A core awaits them and is never held up.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include "base/result.h"
+#include "runtime/resume.h"
+#include "runtime/task.h"
+
+namespace doorbuster {
+
+class BlockingPool {
+public:
+    // At most `queue_max` calls wait or run at once; one more is refused.
+    BlockingPool(std::size_t threads, std::size_t queue_max)
+        : queue_max_(queue_max), pool_(threads) {}
+    ~BlockingPool() { stop(); }
+    BlockingPool(const BlockingPool&) = delete;
+    BlockingPool& operator=(const BlockingPool&) = delete;
+
+    // Any core. Runs `f` (which returns a Result) on a thread of the pool and continues on the
+    // calling core. Errc::unavailable when too many calls wait. `f` may refer to the caller's
+    // frame, which outlives it.
+    template <class F> Task<std::invoke_result_t<F&>> run(F f) {
+        using R = std::invoke_result_t<F&>;
+        if (queued_.fetch_add(1, std::memory_order_relaxed) >= queue_max_) {
+            queued_.fetch_sub(1, std::memory_order_relaxed);
+            co_return fail(Errc::unavailable, "too many calls wait for the store");
+        }
+        const Executor home = co_await boost::asio::this_coro::executor;
+        auto keep = [this, &f, home](Resume<R> resume) {
+            auto call = [this, &f, home, resume = std::move(resume)]() mutable {
+                auto deliver = [resume = std::move(resume), result = f()]() mutable {
+                    resume(std::move(result));
+                };
+                queued_.fetch_sub(1, std::memory_order_relaxed);
+                boost::asio::post(home, std::move(deliver));
+            };
+            boost::asio::post(pool_, std::move(call));
+        };
+        co_return co_await suspend<R>(std::move(keep));
+    }
+
+    // Any thread but a core's or the pool's: what runs is finished, what waits is dropped.
+    void stop() {
+        pool_.stop();
+        pool_.join();
+    }
+
+private:
+    std::size_t queue_max_;
+    std::atomic<std::size_t> queued_{0};
+    boost::asio::thread_pool pool_;
+};
+
+} // namespace doorbuster

@@ -1,0 +1,14 @@
+#include "runtime/thread.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace doorbuster {
+
+void lower_priority_of_this_thread() noexcept {
+    // Linux keeps the nice value per thread: setpriority(2), NOTES.
+    constexpr int kNice = 10;
+    static_cast<void>(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice));
+}
+
+} // namespace doorbuster

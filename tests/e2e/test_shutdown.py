@@ -1,0 +1,82 @@
+"""SIGTERM and SIGINT under load: a clean end, and nothing that was promised is lost."""
+
+import json
+import signal
+
+import pytest
+
+from harness import contract
+from harness.settings import SHUTDOWN_S, scaled
+from harness.swarm import Swarm
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_stopped_under_load_loses_nothing(make_server, number):
+    server = make_server()
+    sale = server.create_sale(10_000_000)
+    for turn in range(3):
+        accepted = {}
+
+        def requests(turn=turn):
+            for buyer in range(10_000_000):
+                user = f"buyer-{turn}-{buyer}"
+                yield user, server.purchase_bytes(sale, user, None, user)
+
+        def on_answer(user, status, _head, body, accepted=accepted):
+            if status == 202:
+                accepted[user] = json.loads(body)
+                if len(accepted) == scaled(500, 50):
+                    server.process.send_signal(number)
+            else:  # what comes in during the shutdown may be turned away
+                assert status == 503, (status, body)
+
+        with Swarm(server.port, 32, depth=2) as swarm:
+            swarm.run(requests(), on_answer)
+            assert swarm.partial_answers == 0, "an answer was cut in two"
+        assert server.terminate(SHUTDOWN_S) == 0, server.output()
+        server.check_output()
+        assert len(accepted) >= scaled(500, 50)
+
+        server.start()
+        with server.connect() as connection:
+            for user, order in accepted.items():
+                connection.send(server.order_bytes(order["order_id"], user))
+                shown = contract.expect(connection.read_response(), 200)
+                assert shown["user_id"] == user and shown["quantity"] == 1
+        contract.check_audit(server.audit(sale))
+        user, order = next(iter(accepted.items()))
+        assert contract.expect(server.buy(sale, user, None, user), 202) == order
+
+
+def test_a_stopped_server_accepts_nobody(make_server):
+    server = make_server()
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        server.connect()
+
+
+def test_idle_and_half_sent_connections_do_not_delay_the_end(make_server):
+    server = make_server()
+    sale = server.create_sale(5)
+    idle = [server.connect() for _ in range(50)]
+    half = [server.connect() for _ in range(50)]
+    for connection in half:
+        connection.send(server.purchase_bytes(sale, "half", 1)[:40])
+    try:
+        assert server.terminate(SHUTDOWN_S) == 0
+    finally:
+        for connection in (*idle, *half):
+            connection.close()
+
+
+def test_a_signal_during_the_start_ends_cleanly(make_server):
+    server = make_server()
+    sale = server.create_sale(5)
+    server.bought(sale, "buyer")
+    server.stop()
+    for _ in range(5):
+        server.spawn()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SHUTDOWN_S) in (0, -signal.SIGTERM)
+    server.start()
+    contract.check_audit(server.audit(sale), sold=1)
