@@ -4,28 +4,26 @@
 #include <arpa/inet.h>
 #include <array>
 #include <charconv>
-#include <cstdio>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <fstream>
 #include <netinet/in.h>
-#include <sstream>
 #include <system_error>
 #include <toml++/toml.h>
 #include <unistd.h>
 #include <utility>
 
 #include "app/config_keys.h"
+#include "app/config_value.h"
 
 namespace doorbuster {
 namespace {
 
 constexpr std::string_view kPrefix = "DOORBUSTER_";
 constexpr std::string_view kFilePrefix = "file:";
-constexpr std::string_view kMask = "********";  // what `config show` prints for a secret
-constexpr std::size_t kFileBytesMax = 1 << 20;  // of settings: a thousand times the longest sane
+constexpr std::string_view kMask = "********"; // what `config show` prints for a secret
+constexpr std::size_t kFileBytesMax = 1 << 20; // of settings: a thousand times the longest sane
 constexpr std::size_t kSecretBytesMax = 1 << 16;
-constexpr std::size_t kGivenMax = 80; // characters of a wrong value that a message repeats
 
 // Variables of ours that are not settings: the client commands' server, and what the tests use.
 constexpr std::array<std::string_view, 5> kOtherVariables = {
@@ -46,13 +44,6 @@ bool is_service_link(std::string_view name, std::string_view value) {
 bool is_other_variable(std::string_view name, std::string_view value) {
     return std::ranges::find(kOtherVariables, name) != kOtherVariables.end() ||
            name.starts_with(kFaultPrefix) || is_service_link(name, value);
-}
-
-std::string_view trimmed(std::string_view text) {
-    constexpr std::string_view kSpaces = " \t\r\n";
-    const std::size_t first = text.find_first_not_of(kSpaces);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max) {
@@ -76,173 +67,6 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
     return text;
 }
 
-// The value as TOML text, for "…is not…" messages.
-std::string given_text(const toml::node& node) {
-    std::ostringstream out;
-    if (const auto* string = node.as_string()) {
-        return fmt::format("\"{}\"", std::string_view(string->get()).substr(0, kGivenMax));
-    }
-    node.visit([&](const auto& value) { out << value; });
-    std::string text = std::move(out).str();
-    if (text.size() > kGivenMax) text = text.substr(0, kGivenMax) + "…";
-    return text;
-}
-
-// Why a value cannot be taken: what was given, or a whole sentence of its own.
-struct Unfit {
-    std::string given;
-    std::string reason;
-};
-using Converted = tl::expected<ConfigValue, Unfit>;
-
-Converted choice_of(const ConfigKey& key, std::string_view text) {
-    const auto found = std::ranges::find(key.rules.choices, text);
-    if (found == key.rules.choices.end()) {
-        return tl::unexpected<Unfit>(Unfit{fmt::format("\"{}\"", text), {}});
-    }
-    return static_cast<std::int64_t>(found - key.rules.choices.begin());
-}
-
-// Dotted names without quotes are nested tables in TOML; librdkafka's are flat.
-bool flatten(const toml::table& table, const std::string& prefix,
-             std::map<std::string, std::string>& out) {
-    for (const auto& [name, node] : table) {
-        const std::string full = prefix + std::string(name.str());
-        if (const auto* inner = node.as_table()) {
-            if (!flatten(*inner, full + '.', out)) return false;
-        } else if (const auto* text = node.as_string()) {
-            out[full] = text->get();
-        } else if (node.is_integer() || node.is_floating_point() || node.is_boolean()) {
-            out[full] = given_text(node);
-        } else {
-            return false;
-        }
-    }
-    return true;
-}
-
-std::optional<WebhookEndpoint> endpoint_of(const toml::node& node) {
-    const auto* table = node.as_table();
-    if (table == nullptr) return std::nullopt;
-    WebhookEndpoint endpoint;
-    for (const auto& [name, value] : *table) {
-        const auto* text = value.as_string();
-        const auto* list = value.as_array();
-        if (name == "url" && text != nullptr) {
-            endpoint.url = text->get();
-        } else if (name == "secret" && text != nullptr) {
-            endpoint.secret = text->get();
-        } else if (name == "events" && list != nullptr) {
-            for (const toml::node& event : *list) {
-                if (!event.is_string()) return std::nullopt;
-                endpoint.events.push_back(event.as_string()->get());
-            }
-        } else {
-            return std::nullopt;
-        }
-    }
-    return endpoint;
-}
-
-Converted list_of(const toml::array& array) {
-    std::vector<std::string> out;
-    for (const toml::node& item : array) {
-        if (!item.is_string()) return tl::unexpected<Unfit>(Unfit{given_text(array), {}});
-        out.push_back(item.as_string()->get());
-    }
-    return out;
-}
-
-Converted endpoints_of(const toml::array& array) {
-    std::vector<WebhookEndpoint> out;
-    for (const toml::node& item : array) {
-        auto endpoint = endpoint_of(item);
-        // Not repeated: it may hold a secret.
-        if (!endpoint) return tl::unexpected<Unfit>(Unfit{"the given value", {}});
-        out.push_back(std::move(*endpoint));
-    }
-    return out;
-}
-
-Converted convert_node(const ConfigKey& key, const toml::node& node) {
-    switch (key.type) {
-    case KeyType::text:
-        if (const auto* text = node.as_string()) return text->get();
-        break;
-    case KeyType::whole:
-        if (const auto* number = node.as_integer()) return number->get();
-        break;
-    case KeyType::number:
-        if (const auto* number = node.as_floating_point()) return number->get();
-        if (const auto* number = node.as_integer()) return static_cast<double>(number->get());
-        break;
-    case KeyType::choice:
-        if (const auto* text = node.as_string()) return choice_of(key, text->get());
-        break;
-    case KeyType::list:
-        if (const auto* array = node.as_array()) return list_of(*array);
-        break;
-    case KeyType::properties:
-        if (const auto* table = node.as_table()) {
-            std::map<std::string, std::string> out;
-            if (flatten(*table, "", out)) return out;
-        }
-        break;
-    case KeyType::endpoints:
-        if (const auto* array = node.as_array()) return endpoints_of(*array);
-        break;
-    }
-    return tl::unexpected<Unfit>(Unfit{given_text(node), {}});
-}
-
-Converted convert_toml_text(const ConfigKey& key, std::string_view text) {
-    try {
-        const toml::table table = toml::parse(fmt::format("value = {}", text));
-        return convert_node(key, *table.get("value"));
-    } catch (const toml::parse_error& error) {
-        return tl::unexpected<Unfit>(
-            Unfit{{}, fmt::format("cannot be read as TOML: {}", error.description())});
-    }
-}
-
-// "a, b" or a TOML array. A JWK is JSON, with commas of its own: one item.
-Converted convert_list_text(const ConfigKey& key, std::string_view text) {
-    if (text.starts_with('[')) return convert_toml_text(key, text);
-    if (text.starts_with('{')) return std::vector{std::string(text)};
-    std::vector<std::string> out;
-    while (!text.empty()) {
-        const std::size_t comma = text.find(',');
-        out.emplace_back(trimmed(text.substr(0, comma)));
-        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
-    }
-    return out;
-}
-
-// From an environment variable or a flag.
-Converted convert_text(const ConfigKey& key, std::string_view raw) {
-    const std::string_view text = trimmed(raw);
-    switch (key.type) {
-    case KeyType::text: return std::string(raw);
-    case KeyType::whole: {
-        std::int64_t number = 0;
-        const auto [end, error] = std::from_chars(text.begin(), text.end(), number);
-        if (error == std::errc{} && end == text.end()) return number;
-        break;
-    }
-    case KeyType::number: {
-        double number = 0;
-        const auto [end, error] = std::from_chars(text.begin(), text.end(), number);
-        if (error == std::errc{} && end == text.end()) return number;
-        break;
-    }
-    case KeyType::choice: return choice_of(key, text);
-    case KeyType::list: return convert_list_text(key, text);
-    case KeyType::properties:
-    case KeyType::endpoints: return convert_toml_text(key, text);
-    }
-    return tl::unexpected<Unfit>(Unfit{fmt::format("\"{}\"", raw.substr(0, kGivenMax)), {}});
-}
-
 std::size_t index_of(const ConfigKey& key) {
     return static_cast<std::size_t>(&key - config_keys().data());
 }
@@ -261,7 +85,7 @@ public:
 
 private:
     void read_section(const toml::key& name, const toml::node& node, std::string_view file);
-    void take_value(const ConfigKey& key, Converted value, const std::string& origin);
+    void take_value(const ConfigKey& key, ConvertedValue value, const std::string& origin);
     void read_secret_file(const ConfigKey& key, ConfigValue& value, const std::string& origin);
     [[nodiscard]] const std::string& origin(std::string_view name) const;
     void error(std::string text) { reading_.errors.push_back(std::move(text)); }
@@ -282,8 +106,7 @@ void Reader::read_file_settings(const std::filesystem::path& path) {
     for (const auto& [name, node] : root) read_section(name, node, path.string());
 }
 
-void Reader::read_section(const toml::key& section, const toml::node& node,
-                          std::string_view file) {
+void Reader::read_section(const toml::key& section, const toml::node& node, std::string_view file) {
     const auto line = section.source().begin.line;
     const auto is_ours = [&](const ConfigKey& key) { return key.section == section.str(); };
     const toml::table* table = node.as_table();
@@ -293,12 +116,12 @@ void Reader::read_section(const toml::key& section, const toml::node& node,
             is_section && !table->empty()
                 ? fmt::format("{}.{}", section.str(), table->begin()->first.str())
                 : std::string(section.str()));
-        return error(is_section
-                         ? fmt::format("unknown section [{}] ({}:{}); the nearest known one is [{}]",
-                                       section.str(), file, line,
-                                       nearest.substr(0, nearest.find('.')))
-                         : fmt::format("unknown setting {} ({}:{}); the nearest known one is {}",
-                                       section.str(), file, line, nearest));
+        return error(
+            is_section
+                ? fmt::format("unknown section [{}] ({}:{}); the nearest known one is [{}]",
+                              section.str(), file, line, nearest.substr(0, nearest.find('.')))
+                : fmt::format("unknown setting {} ({}:{}); the nearest known one is {}",
+                              section.str(), file, line, nearest));
     }
     for (const auto& [name, value] : *table) {
         const std::string full = fmt::format("{}.{}", section.str(), name.str());
@@ -321,9 +144,10 @@ void Reader::read_environment(const Environment& environment) {
             // Empty is how deployment tools pass on a variable that is not set.
             if (!value.empty()) take_value(*key, convert_text(*key, value), name);
         } else if (!is_other_variable(name, value)) {
-            const auto nearest = std::ranges::min_element(
-                config_keys(), {},
-                [&](const ConfigKey& row) { return edit_distance(name, environment_name(row)); });
+            const auto nearest =
+                std::ranges::min_element(config_keys(), {}, [&](const ConfigKey& row) {
+                    return edit_distance(name, environment_name(row));
+                });
             error(fmt::format("unknown environment variable {}; the nearest known one is {}", name,
                               environment_name(*nearest)));
         }
@@ -340,7 +164,7 @@ void Reader::read_override(const ConfigOverride& override) {
     take_value(*key, convert_text(*key, override.value), origin);
 }
 
-void Reader::take_value(const ConfigKey& key, Converted value, const std::string& origin) {
+void Reader::take_value(const ConfigKey& key, ConvertedValue value, const std::string& origin) {
     const std::string name = full_name(key);
     const bool secret = key.rules.secrecy != Secrecy::open;
     if (!value && !value.error().reason.empty()) {
@@ -354,12 +178,12 @@ void Reader::take_value(const ConfigKey& key, Converted value, const std::string
     } else if (auto part = broken_part(key, *value)) {
         const bool is_text = key.type == KeyType::text || key.type == KeyType::list ||
                              key.type == KeyType::endpoints;
-        broken = is_text ? fmt::format("\"{}\"", part->substr(0, kGivenMax)) : *part;
+        broken = is_text ? fmt::format("\"{}\"", shortened(*part)) : *part;
         if (key.type == KeyType::list) allowed = key.rules.form.words; // of the one item
     }
     if (broken) {
-        return error(fmt::format("{}: {} is not {} ({})", name, secret ? "the given value" : *broken,
-                                 allowed, origin));
+        return error(fmt::format("{}: {} is not {} ({})", name,
+                                 secret ? "the given value" : *broken, allowed, origin));
     }
     key.set(reading_.config, *value);
     reading_.origins[index_of(key)] = origin;
@@ -483,9 +307,8 @@ Result<void> check_supported(const Config& config) {
     }
     if (!config.store.url.starts_with("sqlite:")) {
         const std::string scheme = config.store.url.substr(0, config.store.url.find(':'));
-        errors.push_back(
-            fmt::format("store.url = \"{}:…\" is not in this version, which has \"sqlite:FILE\"",
-                        scheme));
+        errors.push_back(fmt::format(
+            "store.url = \"{}:…\" is not in this version, which has \"sqlite:FILE\"", scheme));
     }
     if (!errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(errors, "\n")));
     return {};
@@ -523,8 +346,7 @@ Result<std::string> resolve_secret(std::string_view text) {
     if (!content) return tl::unexpected<Error>(content.error());
     while (content->ends_with('\n') || content->ends_with('\r')) content->pop_back();
     if (content->empty()) {
-        return fail(Errc::invalid,
-                    fmt::format("{} is empty", text.substr(kFilePrefix.size())));
+        return fail(Errc::invalid, fmt::format("{} is empty", text.substr(kFilePrefix.size())));
     }
     return content;
 }

@@ -67,7 +67,7 @@ struct KafkaConfig {
 struct LimitsConfig {
     enum class Backend : std::uint8_t { memory, redis };
     Backend backend = Backend::memory;
-    double per_second = 0; // 0: off, of each limit
+    double per_second = 0;  // 0: off, of each limit
     std::int64_t burst = 0; // 0: as much as one second brings
     double per_user_per_second = 0;
     double per_ip_per_second = 0;
@@ -127,8 +127,8 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 
 // A setting that a flag of the command line sets.
 struct ConfigOverride {
-    std::string key;   // "server.listen"
-    std::string value; // written as in an environment variable
+    std::string key;       // "server.listen"
+    std::string value;     // written as in an environment variable
     std::string flag = {}; // "--listen", for messages
 };
 

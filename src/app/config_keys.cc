@@ -90,8 +90,8 @@ bool is_token(std::string_view text) {
 }
 bool is_not_empty(std::string_view text) { return !text.empty(); }
 
-constexpr TextForm kListen = {
-    is_listen, "HOST:PORT, the host an IP address ([::1] for IPv6) or localhost"};
+constexpr TextForm kListen = {is_listen,
+                              "HOST:PORT, the host an IP address ([::1] for IPv6) or localhost"};
 constexpr TextForm kHostPort = {is_host_port, "HOST:PORT"};
 constexpr TextForm kNetwork = {is_ip_or_network, "an IP address or a network such as 10.0.0.0/8"};
 constexpr TextForm kStoreUrl = {is_store_url, "sqlite:FILE, postgresql://… or mysql://…"};
@@ -164,8 +164,8 @@ constexpr std::array kKeys = {
                                                         "seconds for a request's body"),
     row<&Config::server, &ServerConfig::idle_timeout_s>(
         "server", "idle_timeout_s", kTimeout, "seconds a connection may wait for its next request"),
-    row<&Config::server, &ServerConfig::write_timeout_s>(
-        "server", "write_timeout_s", kTimeout, "seconds for a client to take an answer"),
+    row<&Config::server, &ServerConfig::write_timeout_s>("server", "write_timeout_s", kTimeout,
+                                                         "seconds for a client to take an answer"),
     row<&Config::purchase, &PurchaseConfig::strategy>(
         "purchase", "strategy", {.choices = kStrategies, .only = "reserve"},
         "how a purchase is decided; reserve is the one to sell with"),
@@ -181,17 +181,15 @@ constexpr std::array kKeys = {
     row<&Config::store, &StoreConfig::url>(
         "store", "url", {.form = kStoreUrl, .secrecy = Secrecy::password_in_url},
         "the database of orders; a relative SQLite file lies in server.data"),
-    row<&Config::store, &StoreConfig::pool_size>("store", "pool_size",
-                                                 {.minimum = 1, .maximum = kPoolMax},
-                                                 "connections to the store"),
+    row<&Config::store, &StoreConfig::pool_size>(
+        "store", "pool_size", {.minimum = 1, .maximum = kPoolMax}, "connections to the store"),
     row<&Config::store, &StoreConfig::batch_max>("store", "batch_max",
                                                  {.minimum = 1, .maximum = kBatchMax},
                                                  "orders that one transaction stores"),
-    row<&Config::redis, &RedisConfig::url>("redis", "url",
-                                           {.form = kRedisUrl,
-                                            .secrecy = Secrecy::password_in_url,
-                                            .arrival = Arrival::later},
-                                           "the Redis server"),
+    row<&Config::redis, &RedisConfig::url>(
+        "redis", "url",
+        {.form = kRedisUrl, .secrecy = Secrecy::password_in_url, .arrival = Arrival::later},
+        "the Redis server"),
     row<&Config::redis, &RedisConfig::nodes>("redis", "nodes",
                                              {.form = kHostPort, .arrival = Arrival::later},
                                              "some nodes of a Redis cluster, instead of url"),
@@ -207,9 +205,9 @@ constexpr std::array kKeys = {
     row<&Config::kafka, &KafkaConfig::properties>(
         "kafka", "properties", {.secrecy = Secrecy::parts, .arrival = Arrival::later},
         "any property of librdkafka, by its own name"),
-    row<&Config::limits, &LimitsConfig::backend>(
-        "limits", "backend", {.choices = kMemoryOrRedis, .only = "memory"},
-        "where the limits are counted"),
+    row<&Config::limits, &LimitsConfig::backend>("limits", "backend",
+                                                 {.choices = kMemoryOrRedis, .only = "memory"},
+                                                 "where the limits are counted"),
     row<&Config::limits, &LimitsConfig::per_second>(
         "limits", "per_second", kRate, "purchases a second of the whole system; 0: no limit"),
     row<&Config::limits, &LimitsConfig::burst>(
@@ -245,9 +243,8 @@ constexpr std::array kKeys = {
         "who is told of orders: a list of {url, secret, events}"),
     row<&Config::output, &OutputConfig::log_level>("output", "log_level", {.choices = kLogLevels},
                                                    "the least important line that is logged"),
-    row<&Config::output, &OutputConfig::log_format>("output", "log_format",
-                                                    {.choices = kLogFormats},
-                                                    "lines for people or for programs"),
+    row<&Config::output, &OutputConfig::log_format>(
+        "output", "log_format", {.choices = kLogFormats}, "lines for people or for programs"),
 };
 
 std::string upper(std::string_view text) {
@@ -279,8 +276,8 @@ std::string environment_name(const ConfigKey& key) {
 }
 
 const ConfigKey* find_config_key(std::string_view name) {
-    const auto* found = std::ranges::find_if(
-        kKeys, [&](const ConfigKey& key) { return full_name(key) == name; });
+    const auto* found =
+        std::ranges::find_if(kKeys, [&](const ConfigKey& key) { return full_name(key) == name; });
     return found == kKeys.end() ? nullptr : found;
 }
 
@@ -309,18 +306,17 @@ std::string nearest_config_key(std::string_view unknown) {
 std::string allowed_words(const ConfigKey& key) {
     const KeyRules& rules = key.rules;
     switch (key.type) {
-    case KeyType::text:
-        return rules.form.words.empty() ? "a text" : std::string(rules.form.words);
+    case KeyType::text: return rules.form.words.empty() ? "a text" : std::string(rules.form.words);
     case KeyType::whole:
         return fmt::format("a whole number from {} to {}", rules.minimum, rules.maximum);
-    case KeyType::number: return fmt::format("a number from {} to {}", rules.minimum, rules.maximum);
+    case KeyType::number:
+        return fmt::format("a number from {} to {}", rules.minimum, rules.maximum);
     case KeyType::choice: return fmt::format("one of {}", fmt::join(rules.choices, ", "));
     case KeyType::list:
         return rules.form.words.empty() ? "a list of texts"
                                         : fmt::format("a list, each item {}", rules.form.words);
     case KeyType::properties: return "a table of names and values";
-    case KeyType::endpoints:
-        return "a list of {url = \"http…\", secret = \"…\", events = [\"…\"]}";
+    case KeyType::endpoints: return "a list of {url = \"http…\", secret = \"…\", events = [\"…\"]}";
     }
     return {};
 }

@@ -17,9 +17,8 @@
 namespace doorbuster {
 
 // A setting's value of any type; a choice is its place in the row's list.
-using ConfigValue =
-    std::variant<std::string, std::int64_t, double, std::vector<std::string>,
-                 std::map<std::string, std::string>, std::vector<WebhookEndpoint>>;
+using ConfigValue = std::variant<std::string, std::int64_t, double, std::vector<std::string>,
+                                 std::map<std::string, std::string>, std::vector<WebhookEndpoint>>;
 
 enum class KeyType : std::uint8_t { text, whole, number, choice, list, properties, endpoints };
 
@@ -65,8 +64,8 @@ struct ConfigKey {
 
 [[nodiscard]] std::span<const ConfigKey> config_keys();
 
-[[nodiscard]] std::string full_name(const ConfigKey& key);            // "server.listen"
-[[nodiscard]] std::string environment_name(const ConfigKey& key);     // "DOORBUSTER_SERVER_LISTEN"
+[[nodiscard]] std::string full_name(const ConfigKey& key);        // "server.listen"
+[[nodiscard]] std::string environment_name(const ConfigKey& key); // "DOORBUSTER_SERVER_LISTEN"
 [[nodiscard]] const ConfigKey* find_config_key(std::string_view full_name);
 [[nodiscard]] const ConfigKey* find_config_variable(std::string_view environment_name);
 [[nodiscard]] std::string nearest_config_key(std::string_view unknown); // by edit distance

@@ -42,9 +42,8 @@ std::string mask_url(const std::string& url) {
 bool sounds_secret(std::string_view name) {
     constexpr std::array<std::string_view, 6> kWords = {"password", "secret", "token",
                                                         "pem",      "jaas",   "oauthbearer.config"};
-    return std::ranges::any_of(kWords, [&](std::string_view word) {
-        return name.find(word) != std::string_view::npos;
-    });
+    return std::ranges::any_of(
+        kWords, [&](std::string_view word) { return name.find(word) != std::string_view::npos; });
 }
 
 ConfigValue masked(const ConfigKey& key, ConfigValue value) {
@@ -116,7 +115,8 @@ struct TomlText {
     std::string operator()(const std::map<std::string, std::string>& table) const {
         std::string out = "{";
         for (const auto& [name, text] : table) {
-            out += fmt::format("{} {} = {}", out.size() > 1 ? "," : "", toml_string(name), toml_string(text));
+            out += fmt::format("{} {} = {}", out.size() > 1 ? "," : "", toml_string(name),
+                               toml_string(text));
         }
         return out + (table.empty() ? "}" : " }");
     }
@@ -124,8 +124,9 @@ struct TomlText {
         std::string out = "[";
         for (const WebhookEndpoint& endpoint : endpoints) {
             if (out.size() > 1) out += ", ";
-            out += fmt::format("{{ url = {}, secret = {}, events = {} }}", toml_string(endpoint.url),
-                               toml_string(endpoint.secret), quoted_list(endpoint.events));
+            out +=
+                fmt::format("{{ url = {}, secret = {}, events = {} }}", toml_string(endpoint.url),
+                            toml_string(endpoint.secret), quoted_list(endpoint.events));
         }
         return out + ']';
     }

@@ -57,10 +57,9 @@ ConfigReading read_text(std::string_view text, Environment environment = {},
 
 std::string errors_of(std::string_view text, Environment environment = {},
                       std::vector<ConfigOverride> overrides = {}) {
-    return fmt::format("{}", fmt::join(read_text(text, std::move(environment),
-                                                 std::move(overrides))
-                                           .errors,
-                                       "\n"));
+    return fmt::format(
+        "{}",
+        fmt::join(read_text(text, std::move(environment), std::move(overrides)).errors, "\n"));
 }
 
 bool contains(std::string_view text, std::string_view part) {
@@ -214,8 +213,8 @@ TEST(Config, RefusesWrongTypes) {
 
 TEST(Config, ReportsSeveralErrorsTogether) {
     const ScratchFile file("[server]\nthreads = -1\nlistne = 1\n[limits]\nstatus = 1\n");
-    const auto config = load_config(
-        {.file = file.path(), .environment = {{"DOORBUSTER_NOTHING_LIKE_IT", "1"}}});
+    const auto config =
+        load_config({.file = file.path(), .environment = {{"DOORBUSTER_NOTHING_LIKE_IT", "1"}}});
     ASSERT_FALSE(config.has_value());
     EXPECT_TRUE(config.error().is(Errc::invalid));
     EXPECT_EQ(std::ranges::count(config.error().context, '\n'), 3);
@@ -236,9 +235,9 @@ TEST(Config, ReadsTheAdminTokenFromItsFile) {
     EXPECT_EQ(reading.config.admin.token, "t0ken");
     EXPECT_TRUE(contains(errors_of("[admin]\ntoken = \"file:no/such\"\n"), "cannot read no/such"));
     const ScratchFile empty("\n");
-    EXPECT_TRUE(contains(
-        errors_of(fmt::format("[admin]\ntoken = \"file:{}\"\n", empty.path().string())),
-        "is empty"));
+    EXPECT_TRUE(
+        contains(errors_of(fmt::format("[admin]\ntoken = \"file:{}\"\n", empty.path().string())),
+                 "is empty"));
 }
 
 TEST(Config, NeverRepeatsASecretInAMessage) {
@@ -265,9 +264,9 @@ TEST(Config, ChecksSettingsThatBelongTogether) {
     EXPECT_TRUE(contains(errors_of("[identity]\nmode = \"jwt\"\n"), "jwt_keys is empty"));
     EXPECT_TRUE(contains(errors_of("[inventory]\nbackend = \"redis\"\n"), "redis.url"));
     EXPECT_TRUE(contains(errors_of("[log]\nbackend = \"kafka\"\n"), "kafka.brokers is empty"));
-    EXPECT_TRUE(contains(
-        errors_of("[redis]\nurl = \"redis://127.0.0.1\"\nnodes = [\"127.0.0.1:1\"]\n"),
-        "both set"));
+    EXPECT_TRUE(
+        contains(errors_of("[redis]\nurl = \"redis://127.0.0.1\"\nnodes = [\"127.0.0.1:1\"]\n"),
+                 "both set"));
 }
 
 TEST(Config, SaysWhatThisVersionDoesNotHave) {

@@ -147,7 +147,7 @@ std::string grouped(std::int64_t number) {
     const std::size_t first = number < 0 ? 1 : 0;
     for (std::size_t at = out.size(); at > first + 3;) {
         at -= 3;
-        out.insert(at, ",");
+        out.insert(at, 1, ',');
     }
     return out;
 }

@@ -42,7 +42,7 @@ std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> r
 
 std::string text(std::int64_t number) { return std::to_string(number); }
 
-void judge_store(const SaleBooks& books, AuditRow& row) {
+void judge_store(const SaleBooks& books, SaleAudit& row) {
     std::int64_t stored = 0;
     Units stored_units = 0;
     Units live_units = 0;
@@ -75,14 +75,14 @@ void judge_store(const SaleBooks& books, AuditRow& row) {
 
 } // namespace
 
-std::vector<AuditRow> judge(const Books& books, std::span<const LogRecord> tail,
+std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
                             const std::map<SaleNo, Units>& inventory) {
     auto tails = sum_tail(books, tail);
-    std::vector<AuditRow> rows;
+    std::vector<SaleAudit> rows;
     for (const SaleBooks& sale : books.sales) {
         const SaleTerms& terms = sale.sale.terms;
         const Tail& queued = tails[terms.no];
-        AuditRow row;
+        SaleAudit row;
         row.sale_id = terms.id;
         row.stock = terms.stock;
         row.orders = sale.orders;
@@ -170,7 +170,7 @@ Task<Result<Auditor::Collected>> Auditor::collect(const std::optional<std::strin
     co_return collected;
 }
 
-Task<Result<std::vector<AuditRow>>> Auditor::run(const std::optional<std::string>& sale) {
+Task<Result<std::vector<SaleAudit>>> Auditor::run(const std::optional<std::string>& sale) {
     for (int attempt = 1;; ++attempt) {
         auto collected = co_await collect(sale);
         if (!collected) co_return tl::make_unexpected(std::move(collected.error()));

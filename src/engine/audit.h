@@ -20,7 +20,7 @@
 namespace doorbuster {
 
 // One sale's line of the audit; contract.md section 2 names the fields.
-struct AuditRow {
+struct SaleAudit {
     std::string sale_id;
     Units stock = 0;
     Units sold = 0;      // units of queued, confirmed and paid orders
@@ -35,7 +35,7 @@ struct AuditRow {
 
 // `tail`: the log's records from books.next on. `inventory`: what the live inventory said, counted
 // against exactly these books and this tail.
-[[nodiscard]] std::vector<AuditRow> judge(const Books& books, std::span<const LogRecord> tail,
+[[nodiscard]] std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
                                           const std::map<SaleNo, Units>& inventory);
 
 // Everything in the log from `from` to its end, or to `last` if that comes first.
@@ -49,7 +49,7 @@ public:
         : store_(store), log_(log), reader_(reader), inventory_(inventory), blocking_(blocking) {}
 
     // Any core. One sale, or all. Errc::not_found.
-    Task<Result<std::vector<AuditRow>>> run(const std::optional<std::string>& sale);
+    Task<Result<std::vector<SaleAudit>>> run(const std::optional<std::string>& sale);
 
 private:
     struct Collected {

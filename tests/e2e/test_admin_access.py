@@ -3,6 +3,7 @@
 import pytest
 
 from harness import contract
+from harness.plugin import Servers
 from harness.server import ServerExited, run_command
 from harness.settings import READY_S
 
@@ -85,7 +86,6 @@ def test_other_listeners_start_with_a_token(make_server):
 
 @pytest.fixture(name="guarded", scope="module")
 def _guarded(tmp_path_factory):
-    from harness.plugin import Servers
     servers = Servers(tmp_path_factory.mktemp("guarded"))
     yield servers(admin_token=TOKEN)
     servers.finish(judge=True)

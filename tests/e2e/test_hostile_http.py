@@ -14,6 +14,7 @@ import time
 import pytest
 
 from harness import contract
+from harness.plugin import Servers
 from harness.server import fresh_name
 from harness.settings import BOUND_S, scaled
 from harness.waiting import eventually
@@ -438,7 +439,6 @@ def test_expect_100_continue_for_too_much_is_refused_at_once(server, sale):
 @pytest.fixture(name="hasty", scope="module")
 def _hasty(tmp_path_factory):
     """A server that waits one second for a header, a body, the next request."""
-    from harness.plugin import Servers
     servers = Servers(tmp_path_factory.mktemp("hasty"))
     server = servers(settings={"server.header_timeout_s": 1, "server.body_timeout_s": 1,
                                "server.idle_timeout_s": 1})

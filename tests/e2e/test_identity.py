@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import contract
+from harness.plugin import Servers
 from harness.tokens import KeyPair, base64url, claims_for, hs256, signing_input, unsigned
 
 ADMIN = "admin-token-of-the-identity-tests"
@@ -34,7 +35,6 @@ class Gate:
     """Servers in JWT mode: one that knows every public key, one that knows the secret."""
 
     def __init__(self, folder):
-        from harness.plugin import Servers
         self.keys = {name: KeyPair(name, folder, name.lower()) for name in ALGORITHMS}
         self.second = {name: KeyPair(name, folder, f"{name.lower()}-next")
                        for name in ALGORITHMS}

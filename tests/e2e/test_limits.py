@@ -7,7 +7,9 @@ import time
 import pytest
 
 from harness import contract
+from harness.plugin import Servers
 from harness.swarm import run_all
+from harness.waiting import eventually
 
 POLICY = re.compile(r'"[\w.-]+";\s*q=\d+(;\s*[a-z]+=("[^"]*"|\d+|:[^:]*:))*')
 STATE = re.compile(r'"[\w.-]+";\s*r=\d+(;\s*[a-z]+=("[^"]*"|\d+|:[^:]*:))*')
@@ -63,7 +65,6 @@ def test_a_limit_lets_through_again_after_a_while(make_server):
     server = make_server(settings={"limits.per_second": 2, "limits.burst": 2})
     sale = server.create_sale(100_000, per_user_limit=100_000)
     until_limited(lambda: server.buy(sale, "buyer"))
-    from harness.waiting import eventually
     eventually(lambda: server.buy(sale, "buyer").status == 202, "the limit lets through again")
 
 
@@ -152,7 +153,6 @@ def test_odd_forwarding_headers_do_no_harm(make_server_once, value):
 
 @pytest.fixture(name="make_server_once", scope="module")
 def _make_server_once(tmp_path_factory):
-    from harness.plugin import Servers
     servers = Servers(tmp_path_factory.mktemp("proxied"))
     server = servers(config=PROXIED)
     yield server, server.create_sale(100_000, per_user_limit=100_000)
@@ -201,7 +201,6 @@ def test_a_limited_purchase_takes_no_stock_and_binds_no_key(make_server):
         accepted += 1
     check_limited(response)
     contract.check_audit(server.audit(sale), sold=accepted)
-    from harness.waiting import eventually
     response = eventually(
         lambda: (lambda answer: answer if answer.status == 202 else None)(
             server.buy(sale, "buyer", 2, f"key-{accepted}")), "the key is still free")

@@ -5,12 +5,14 @@ import contextlib
 import hashlib
 import json
 import shutil
+import signal
 import sqlite3
 
 import pytest
 
 from harness import contract
 from harness.disk import Disk, build_library
+from harness.plugin import Servers
 from harness.server import ServerExited, fresh_name
 from harness.settings import scaled
 from harness.swarm import run_all
@@ -138,7 +140,7 @@ class Original:
 
 def make_original(folder, stored: bool, clean: bool = False) -> Original:
     """`stored`: whether the orders have reached the store, or are in the log alone."""
-    from harness.plugin import Servers
+    folder.mkdir(exist_ok=True)
     servers = Servers(folder)
     try:
         disk = Disk(folder, build_library(folder))
@@ -238,7 +240,7 @@ def replace_database(source, target, name: str) -> None:
 
 @pytest.mark.parametrize("with_mark", [False, True])
 def test_the_log_of_another_folder_is_refused(make_server, tmp_path, clean, with_mark):
-    other = make_original(tmp_path, stored=True, clean=True)
+    other = make_original(tmp_path / "other", stored=True, clean=True)
     server = clean.copy_to(make_server(start=False))
     replace_database(other.folder, server.data, "log.db")
     if with_mark:
@@ -330,7 +332,6 @@ def test_a_second_process_on_the_same_folder_is_refused(make_server):
 
 
 def test_a_paused_process_is_still_in_charge(make_server):
-    import signal
     first = make_server()
     sale = first.create_sale(100)
     second = make_server(start=False)

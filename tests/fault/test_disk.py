@@ -66,11 +66,22 @@ class Shop:
         server.bought(self.sale, fresh_name("after"))
 
 
+@pytest.fixture(name="make_shop")
+def _make_shop(make_server, tmp_path, library):
+    shops = []
+
+    def make(**options):
+        shops.append(Shop(make_server, tmp_path, library, **options))
+        return shops[-1]
+
+    yield make
+    for shop in shops:
+        shop.disk.heal()
+
+
 @pytest.fixture(name="shop")
-def _shop(make_server, tmp_path, library):
-    shop = Shop(make_server, tmp_path, library)
-    yield shop
-    shop.disk.heal()
+def _shop(make_shop):
+    return make_shop()
 
 
 def rush(shop, count: int = 300, after: int = None, then=None) -> collections.Counter:
@@ -225,8 +236,8 @@ def test_an_unknown_outcome_names_the_order_that_may_still_come(shop):
     shop.check_nothing_lost()
 
 
-def test_a_disk_that_hangs_sheds_what_is_too_much(make_server, tmp_path, library):
-    shop = Shop(make_server, tmp_path, library, settings={"server.in_flight_max": 8})
+def test_a_disk_that_hangs_sheds_what_is_too_much(make_shop):
+    shop = make_shop(settings={"server.in_flight_max": 8})
     server = shop.server
     shop.disk.fail(("sync", "hang", shop.log))
     answers = collections.Counter()
@@ -244,7 +255,7 @@ def test_a_disk_that_hangs_sheds_what_is_too_much(make_server, tmp_path, library
 
     with Swarm(server.port, 60) as swarm:
         swarm.run(((None, server.purchase_bytes(shop.sale, fresh_name("crowd"), 1, "key"))
-                   for _ in range(60)), on_answer)
+                   for _ in range(60)), on_answer, BOUND_S)
     assert sum(answers.values()) == 60
     assert answers["overloaded"] >= 1, answers
     shop.check_nothing_lost()
@@ -264,7 +275,8 @@ def test_a_kill_while_the_disk_hangs_loses_nothing(shop):
         with Swarm(shop.server.port, 16) as swarm:
             swarm.run(((None, shop.server.purchase_bytes(shop.sale, fresh_name("hanging"), 1,
                                                          "key")) for _ in range(16)),
-                      lambda *answer: pytest.fail(f"a yes while the disk hangs: {answer}"))
+                      lambda *answer: pytest.fail(f"a yes while the disk hangs: {answer}"),
+                      BOUND_S)
         killer.join()
         shop.server.process.wait()
         shop.disk.heal()

@@ -80,6 +80,21 @@ class Swarm:
                 if events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                     self._receive(fileno, requests, on_answer)
 
+    def burst(self, requests, act) -> None:
+        """Sends `depth` requests on every idle connection and calls `act()` at the first sign of
+        an answer, before it is even read. run() with no requests then takes what arrived."""
+        requests = iter(requests)
+        prepared = []
+        for fileno, line in self._lines.items():
+            pairs = [pair for pair, _ in zip(requests, range(self.depth))]
+            line.waiting.extend(tag for tag, _ in pairs)
+            prepared.append((fileno, line, b"".join(data for _, data in pairs)))
+        for fileno, line, data in prepared:
+            line.outgoing = data
+            self._flush(fileno)
+        self._epoll.poll(LOAD_S, 1)
+        act()
+
     def _fill(self, fileno: int, requests) -> None:
         line = self._lines[fileno]
         batch = []

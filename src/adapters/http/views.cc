@@ -51,7 +51,7 @@ std::string order_json(const Order& order, const std::string& sale_id) {
     return body.take();
 }
 
-std::string audit_json(const AuditRow& row) {
+std::string audit_json(const SaleAudit& row) {
     JsonObject orders;
     for (std::uint8_t i = 1; i < kOrderStatuses; ++i) {
         orders.field(to_string(static_cast<OrderStatus>(i)), row.orders[i]);

@@ -15,6 +15,6 @@ namespace doorbuster::http {
 // The body of a 202; the same for every replay of it.
 [[nodiscard]] std::string accepted_json(const OrderId& order, const std::string& sale_id,
                                         std::string_view user, Units quantity);
-[[nodiscard]] std::string audit_json(const AuditRow& row);
+[[nodiscard]] std::string audit_json(const SaleAudit& row);
 
 } // namespace doorbuster::http

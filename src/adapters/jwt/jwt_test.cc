@@ -199,9 +199,9 @@ const std::string kHs = R"({"alg":"HS256"})";
 
 TEST(Jwt, TakesEveryAlgorithmWithPemAndJwk) {
     EXPECT_EQ(outcome(verifier({"hs256:" + kSecret}), hs256(kHs, kClaims)), "ann");
-    EXPECT_EQ(outcome(verifier({R"({"kty":"oct","k":")" + encode(kSecret) + "\"}"}),
-                      hs256(kHs, kClaims)),
-              "ann");
+    EXPECT_EQ(
+        outcome(verifier({R"({"kty":"oct","k":")" + encode(kSecret) + "\"}"}), hs256(kHs, kClaims)),
+        "ann");
     for (const auto& [pair, header] :
          {std::pair{&rsa(), kRs}, std::pair{&ec(), kEs}, std::pair{&ed(), kEdDsa}}) {
         EXPECT_EQ(outcome(verifier({pair->pem()}), token(*pair, header)), "ann") << header;
@@ -210,9 +210,9 @@ TEST(Jwt, TakesEveryAlgorithmWithPemAndJwk) {
 }
 
 TEST(Jwt, TakesTokensThatAnotherImplementationMade) {
-    for (const auto& [pair, algorithm] : {std::pair{&rsa(), R_JWA_ALG_RS256},
-                                          std::pair{&ec(), R_JWA_ALG_ES256},
-                                          std::pair{&ed(), R_JWA_ALG_EDDSA}}) {
+    for (const auto& [pair, algorithm] :
+         {std::pair{&rsa(), R_JWA_ALG_RS256}, std::pair{&ec(), R_JWA_ALG_ES256},
+          std::pair{&ed(), R_JWA_ALG_EDDSA}}) {
         jwt_t* jwt = nullptr;
         ASSERT_EQ(r_jwt_init(&jwt), RHN_OK);
         r_jwt_set_sign_alg(jwt, algorithm);
@@ -253,9 +253,9 @@ TEST(Jwt, RefusesAnAlgorithmThatIsNotTheKeys) {
                     .starts_with("!no key fits"));
     EXPECT_TRUE(outcome(verifier({ec().pem()}), token(ed(), kEdDsa)).starts_with("!no key fits"));
     EXPECT_TRUE(outcome(verifier({ed().pem()}), token(ed(), kEs)).starts_with("!no key fits"));
-    EXPECT_TRUE(outcome(verifier({rsa().pem(), "hs256:" + kSecret}),
-                        hs256(kHs, kClaims, rsa().pem()))
-                    .starts_with("!the token's signature is wrong"));
+    EXPECT_TRUE(
+        outcome(verifier({rsa().pem(), "hs256:" + kSecret}), hs256(kHs, kClaims, rsa().pem()))
+            .starts_with("!the token's signature is wrong"));
     for (const char* name : {"none", "None", "NONE", "hs256", "HS384", "RS512", "PS256", "ES384",
                              "RSA-OAEP", "", "HS256 "}) {
         const std::string header = std::string(R"({"alg":")") + name + "\"}";
@@ -263,9 +263,9 @@ TEST(Jwt, RefusesAnAlgorithmThatIsNotTheKeys) {
                         .starts_with("!the token's alg"))
             << name;
     }
-    EXPECT_TRUE(outcome(verifier({"hs256:" + kSecret}),
-                        unsigned_text(R"({"alg":"none"})", kClaims) + ".")
-                    .starts_with("!not a token"));
+    EXPECT_TRUE(
+        outcome(verifier({"hs256:" + kSecret}), unsigned_text(R"({"alg":"none"})", kClaims) + ".")
+            .starts_with("!not a token"));
 }
 
 TEST(Jwt, RefusesAChangedTokenAndAnotherKeys) {
@@ -285,16 +285,16 @@ TEST(Jwt, RefusesAChangedTokenAndAnotherKeys) {
 
 TEST(Jwt, ChoosesTheKeyByItsIdWhileKeysRotate) {
     const Pair next(GNUTLS_PK_ECDSA, kP256);
-    const std::string set = "{\"keys\":[" + ec().jwk(R"("kid":"old",)") + "," +
-                            next.jwk(R"("kid":"new",)") + "]}";
+    const std::string set =
+        "{\"keys\":[" + ec().jwk(R"("kid":"old",)") + "," + next.jwk(R"("kid":"new",)") + "]}";
     const Verifier with = verifier({set});
     EXPECT_EQ(outcome(with, token(ec(), R"({"alg":"ES256","kid":"old"})")), "ann");
     EXPECT_EQ(outcome(with, token(next, R"({"alg":"ES256","kid":"new"})")), "ann");
     EXPECT_EQ(outcome(with, token(next, kEs)), "ann"); // no kid: each is tried
     EXPECT_EQ(outcome(with, token(next, R"({"alg":"ES256","kid":"old"})")),
               "!the token's signature is wrong");
-    EXPECT_TRUE(outcome(with, token(next, R"({"alg":"ES256","kid":"newer"})"))
-                    .starts_with("!no key fits"));
+    EXPECT_TRUE(
+        outcome(with, token(next, R"({"alg":"ES256","kid":"newer"})")).starts_with("!no key fits"));
     EXPECT_EQ(outcome(with, token(next, R"({"alg":"ES256","kid":7})")),
               "!the token's kid is not a key id");
     // A PEM key has no id and serves every token; two listed side by side are a rotation, too.
@@ -350,9 +350,9 @@ TEST(Jwt, ChecksIssuerAndAudience) {
     EXPECT_EQ(given(iss + R"(,"aud":["other","shop"])"), "ann");
     EXPECT_EQ(given(R"(,"aud":"shop")"), "!the token's iss is another");
     EXPECT_EQ(given(R"(,"iss":"https://id.example.","aud":"shop")"), "!the token's iss is another");
-    for (const char* aud : {"", R"(,"aud":"shops")", R"(,"aud":["shops"])", R"(,"aud":[])",
-                            R"(,"aud":["shop",1])", R"(,"aud":[["shop"]])", R"(,"aud":{"a":"shop"})",
-                            R"(,"aud":null)"}) {
+    for (const char* aud :
+         {"", R"(,"aud":"shops")", R"(,"aud":["shops"])", R"(,"aud":[])", R"(,"aud":["shop",1])",
+          R"(,"aud":[["shop"]])", R"(,"aud":{"a":"shop"})", R"(,"aud":null)"}) {
         EXPECT_EQ(given(iss + aud), "!the token's aud is another") << aud;
     }
 }
@@ -371,11 +371,13 @@ TEST(Jwt, RefusesASubjectThatIsNoUserId) {
 }
 
 TEST(Jwt, RefusesOddJson) {
-    for (const std::string claims :
-         {R"({"sub":"ann","sub":"bob","exp":1800000600})",
-          R"({"sub":"ann","exp":1800000600,"\u0073ub":"bob"})", "[]", "\"ann\"", "1", "null", "",
-          "{", R"({"sub":"ann","exp":1800000600} )" "x", R"({"sub":"ann","exp":1800000600,})",
-          R"({'sub':'ann'})", "{\"sub\":\"\xff\",\"exp\":1800000600}"}) {
+    for (const std::string claims : {R"({"sub":"ann","sub":"bob","exp":1800000600})",
+                                     R"({"sub":"ann","exp":1800000600,"\u0073ub":"bob"})", "[]",
+                                     "\"ann\"", "1", "null", "", "{",
+                                     R"({"sub":"ann","exp":1800000600} )"
+                                     "x",
+                                     R"({"sub":"ann","exp":1800000600,})", R"({'sub':'ann'})",
+                                     "{\"sub\":\"\xff\",\"exp\":1800000600}"}) {
         EXPECT_EQ(claims_outcome(claims)[0], '!') << claims;
     }
     EXPECT_EQ(claims_outcome(R"({"x":)" + std::string(2'000, '[') + std::string(2'000, ']') +
@@ -407,7 +409,8 @@ TEST(Jwt, RefusesOddForms) {
     }
     // The longest that fits, and one byte more.
     const auto padded = [](std::size_t size) {
-        return hs256(kHs, R"({"sub":"ann","exp":1800000600,"x":")" + std::string(size, 'x') + "\"}");
+        return hs256(kHs,
+                     R"({"sub":"ann","exp":1800000600,"x":")" + std::string(size, 'x') + "\"}");
     };
     std::size_t size = 5'900;
     while (padded(size + 1).size() <= kTokenBytesMax) ++size;

@@ -70,7 +70,8 @@ public:
         if (depth_ == 1) {
             value_ = std::move(text_);
             keep();
-        } else if (auto* list = std::get_if<std::vector<std::string>>(&value_); depth_ == 2 && list) {
+        } else if (auto* list = std::get_if<std::vector<std::string>>(&value_);
+                   depth_ == 2 && list) {
             list->push_back(std::move(text_));
         }
         text_.clear();

@@ -95,7 +95,7 @@ SqlOrderStore::~SqlOrderStore() = default;
 Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions options) {
     return guarded("opening the order store", [&]() -> Result<std::unique_ptr<SqlOrderStore>> {
         const bool is_read_only = options.mode == StoreMode::read_only;
-        const std::string connect = "dbname='" + options.sqlite_path + "' timeout=" +
+        const std::string connect = "dbname=\"" + options.sqlite_path + "\" timeout=" +
                                     std::to_string(kBusyWaitSeconds) + " synchronous=full" +
                                     (is_read_only ? " readonly=true" : "");
         std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);

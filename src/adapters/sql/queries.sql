@@ -70,7 +70,7 @@ VALUES (:order_id, :sale_no, :user_id, :quantity, :idempotency_key, :cause)
 ON CONFLICT (order_id) DO NOTHING;
 
 -- name: sum_dead_letters
-SELECT count(*), coalesce(sum(quantity), 0) FROM dead_letters WHERE sale_no = :no;
+SELECT count(*), coalesce(sum(quantity), 0) FROM dead_letters WHERE sale_no = :sale_no;
 
 -- name: select_order_columns
 SELECT id, user_id, quantity, status, expires_at, paid_at, payment_ref, idempotency_key, version

@@ -1,20 +1,17 @@
 #include "adapters/sqlite/order_log.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
 #include <filesystem>
 
+#include "adapters/sqlite/log_file.h"
 #include "base/assert.h"
 #include "base/durable_file.h"
 
 namespace doorbuster::sqlite {
 namespace {
-
-constexpr int kFormat = 1; // of the file; a newer one is refused
 
 // One commit holds at most this many records, and so the log at most twice as many that are not
 // durable. 16,384 records of about 90 bytes are 1.5 MB: some milliseconds of writing.
@@ -29,41 +26,6 @@ constexpr std::uint64_t kPruneEveryRecords = 65'536;
 constexpr std::int64_t kDurableWaitNsMax = 5'000'000'000;
 constexpr auto kSweepEvery = std::chrono::milliseconds(250);
 constexpr auto kStallPause = std::chrono::milliseconds(200); // between tries on a full disk
-
-constexpr const char* kSchema =
-    "CREATE TABLE log_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE record_groups ("
-    "  first   INTEGER PRIMARY KEY," // position of the group's first record
-    "  records INTEGER NOT NULL,"
-    "  crc     INTEGER NOT NULL,"    // CRC-32 of first, records and body
-    "  body    BLOB    NOT NULL);";
-
-std::int64_t checksum(std::uint64_t first, std::uint64_t records, std::string_view body) {
-    const std::uint64_t head[2] = {first, records};
-    uLong crc = crc32(0, reinterpret_cast<const Bytef*>(head), sizeof head);
-    crc = crc32(crc, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
-    return static_cast<std::int64_t>(crc);
-}
-
-Result<Database> open_log_file(const std::string& path, OpenMode mode) {
-    auto database = Database::open(path, mode);
-    if (!database || mode == OpenMode::read_only) return database;
-    // Checkpoints are ours (Database::checkpoint): SQLite's automatic ones swallow a failed sync.
-    auto ready = database->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                                   "PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF;");
-    if (!ready) return tl::make_unexpected(std::move(ready.error()));
-    return database;
-}
-
-Result<std::string> read_meta(Database& database, std::string_view name) {
-    auto select = database.prepare("SELECT value FROM log_meta WHERE name = ?1");
-    if (!select) return tl::make_unexpected(std::move(select.error()));
-    select->bind(1, name);
-    auto row = select->step();
-    if (!row) return tl::make_unexpected(std::move(row.error()));
-    if (!*row) return fail(Errc::corrupt, "the order log has no entry '" + std::string(name) + "'");
-    return std::string(select->text(0));
-}
 
 } // namespace
 
@@ -96,7 +58,7 @@ private:
 SqliteOrderLog::SqliteOrderLog(OrderLogOptions options, Cores& cores, const Clock& clock,
                                std::function<void(const Error&)> on_fatal, Watermark watermark)
     : options_(std::move(options)), cores_(cores), clock_(clock), on_fatal_(std::move(on_fatal)),
-      path_(options_.folder + "/log.db"), watermark_(std::move(watermark)),
+      path_(log_path(options_.folder)), watermark_(std::move(watermark)),
       filling_(std::make_unique<Group>()) {
     for (std::size_t i = 0; i < cores_.size(); ++i) {
         waiters_.push_back(std::make_unique<CoreWaiters>());
@@ -131,30 +93,15 @@ Result<void> SqliteOrderLog::open_database() {
     auto database = open_log_file(path_, OpenMode::read_write_create);
     if (!database) return tl::make_unexpected(std::move(database.error()));
     writing_ = std::move(*database);
-    auto tables = writing_->prepare("SELECT count(*) FROM sqlite_master WHERE name = 'log_meta'");
-    if (!tables) return tl::make_unexpected(std::move(tables.error()));
-    auto row = tables->step();
-    if (!row) return tl::make_unexpected(std::move(row.error()));
-    const bool has_tables = tables->integer(0) > 0;
-    tables->reset();
-    if (!has_tables) { // new, or a crash came before its first commit
+    auto has_tables = has_log_tables(*writing_);
+    if (!has_tables) return tl::make_unexpected(std::move(has_tables.error()));
+    if (!*has_tables) {
         is_new_ = true;
-        const std::string create = std::string("BEGIN;") + kSchema +
-                                   "INSERT INTO log_meta VALUES ('format', '" +
-                                   std::to_string(kFormat) + "'), ('log_id', '" +
-                                   options_.new_log_id + "'); COMMIT;";
-        if (auto made = writing_->execute(create.c_str()); !made) return made;
+        if (auto made = create_log_tables(*writing_, options_.new_log_id); !made) return made;
         // The file's entry in its folder must be as durable as the file.
         if (auto synced = sync_folder(options_.folder); !synced) return synced;
     }
-    auto format = read_meta(*writing_, "format");
-    if (!format) return tl::make_unexpected(std::move(format.error()));
-    if (*format != std::to_string(kFormat)) {
-        return fail(Errc::too_new, path_ + " has format " + *format + ", this version reads " +
-                                       std::to_string(kFormat) +
-                                       ". Start the version that wrote it");
-    }
-    auto id = read_meta(*writing_, "log_id");
+    auto id = check_log_file(*writing_, path_);
     if (!id) return tl::make_unexpected(std::move(id.error()));
     id_ = std::move(*id);
     auto insert = writing_->prepare(
@@ -182,7 +129,7 @@ Result<void> SqliteOrderLog::load_bounds() {
     bounds->reset();
     std::uint64_t end = 1;
     if (last_group > 0) {
-        auto group = read_group(*writing_, last_group);
+        auto group = read_group(*writing_, path_, last_group);
         if (!group) return tl::make_unexpected(std::move(group.error()));
         first_ = LogPosition(first);
         end = group->next.get();
@@ -392,7 +339,7 @@ Result<void> SqliteOrderLog::write_group(const Group& group) {
     if (auto begun = writing_->execute("BEGIN IMMEDIATE"); !begun) return begun;
     insert_->bind(1, static_cast<std::int64_t>(group.first));
     insert_->bind(2, static_cast<std::int64_t>(group.records));
-    insert_->bind(3, checksum(group.first, group.records, group.body));
+    insert_->bind(3, group_checksum(group.first, group.records, group.body));
     insert_->bind_blob(4, group.body);
     if (auto inserted = insert_->run(); !inserted) return inserted;
     const std::uint64_t stored = stored_next_.load(std::memory_order_acquire);
@@ -425,28 +372,6 @@ LogPosition SqliteOrderLog::end() const {
     return LogPosition(durable_to_.load(std::memory_order_acquire) + 1);
 }
 
-Result<LogBatch> SqliteOrderLog::read_group(Database& database, std::uint64_t first) {
-    auto select =
-        database.prepare("SELECT records, crc, body FROM record_groups WHERE first = ?1");
-    if (!select) return tl::make_unexpected(std::move(select.error()));
-    select->bind(1, static_cast<std::int64_t>(first));
-    auto row = select->step();
-    if (!row) return tl::make_unexpected(std::move(row.error()));
-    if (!*row) {
-        return fail(Errc::corrupt, path_ + " has no group at position " + std::to_string(first));
-    }
-    const auto count = static_cast<std::uint64_t>(select->integer(0));
-    const std::string_view body = select->text(2);
-    if (select->integer(1) != checksum(first, count, body)) {
-        return fail(Errc::corrupt, path_ + ": the checksum of the records at position " +
-                                       std::to_string(first) +
-                                       " is wrong. Restore log.db from a copy");
-    }
-    auto records = parse_records(body, count);
-    if (!records) return tl::make_unexpected(std::move(records.error()));
-    return LogBatch{std::move(*records), LogPosition(first), LogPosition(first + count)};
-}
-
 Result<LogBatch> SqliteOrderLog::read_batch(LogPosition from, std::size_t records_max,
                                             Duration wait_max) {
     LogBatch batch;
@@ -466,7 +391,7 @@ Result<LogBatch> SqliteOrderLog::read_batch(LogPosition from, std::size_t record
     std::uint64_t at = from.get();
     while (at < end_now && batch.records.size() < records_max) {
         // The store's position is always where a group begins.
-        auto group = read_group(*reading_, at);
+        auto group = read_group(*reading_, path_, at);
         if (!group) return tl::make_unexpected(std::move(group.error()));
         at = group->next.get();
         std::move(group->records.begin(), group->records.end(), std::back_inserter(batch.records));
@@ -495,7 +420,7 @@ Result<std::optional<LogRecord>> SqliteOrderLog::find(const OrderId& order) {
     const std::lock_guard reading(reading_mutex_);
     const Pin pin(pins_);
     for (const std::uint64_t first : candidates) {
-        auto group = read_group(*reading_, first);
+        auto group = read_group(*reading_, path_, first);
         if (!group) {
             // Stored and pruned since: the store has it.
             if (first < stored_next_.load(std::memory_order_acquire)) continue;

@@ -103,7 +103,6 @@ private:
     void resume_waiters(std::size_t core);
     void sweep_waiters(std::size_t core);
     [[nodiscard]] std::size_t here() const;
-    [[nodiscard]] Result<LogBatch> read_group(Database& database, std::uint64_t first);
 
     OrderLogOptions options_;
     Cores& cores_;

@@ -56,8 +56,8 @@ Result<std::vector<AuditRow>> read_books(const AuditFlags& flags, const CommandC
     if (!context.offline_audit) {
         return fail(Errc::unavailable, "this build reads no store: use --url");
     }
-    return context.offline_audit(
-        *config, flags.sale.empty() ? std::nullopt : std::optional(flags.sale));
+    return context.offline_audit(*config,
+                                 flags.sale.empty() ? std::nullopt : std::optional(flags.sale));
 }
 
 void run_audit(CommandContext& context, const AuditFlags& flags) {

@@ -94,7 +94,8 @@ std::string audit_as_text(std::span<const AuditRow> rows, Colour colour) {
     std::string out = rows.empty() ? "" : table.text(colour);
     for (const AuditRow& row : rows) {
         for (const std::string& violation : row.violations) {
-            out += fmt::format("violation in {}: {}\n", printable(row.sale_id), printable(violation));
+            out +=
+                fmt::format("violation in {}: {}\n", printable(row.sale_id), printable(violation));
         }
     }
     const auto bad = std::ranges::count_if(rows, [](const auto& row) { return !is_balanced(row); });

@@ -17,8 +17,8 @@ namespace doorbuster {
 struct AuditRow {
     std::string sale_id;
     std::int64_t stock = 0;
-    std::int64_t sold = 0;      // units of queued, confirmed and paid orders
-    std::int64_t remaining = 0; // stock - sold
+    std::int64_t sold = 0;                           // units of queued, confirmed and paid orders
+    std::int64_t remaining = 0;                      // stock - sold
     std::map<std::string, std::int64_t> orders = {}; // status to count
     std::int64_t log_accepted_units = 0;
     std::optional<std::int64_t> inventory_remaining = {}; // none: no live inventory was asked

@@ -27,14 +27,15 @@ inline constexpr int kExitDone = 0;
 inline constexpr int kExitFailed = 1; // it failed, or the audit found a violation
 inline constexpr int kExitUsage = 2;  // the command line or the configuration is wrong
 
-// Reads the books without a server, read-only. One sale, or all; Errc::not_found for an unknown one.
+// Reads the books without a server, read-only. One sale, or all; Errc::not_found for an unknown
+// one.
 using OfflineAudit = std::function<Result<std::vector<AuditRow>>(
     const Config& config, const std::optional<std::string>& sale)>;
 // Takes one order; an error ends the export, as its own.
 using OrderSink = std::function<Result<void>(const OrderRow& order)>;
 // Gives a sale's orders to the sink, oldest first, a few at a time in memory.
-using OfflineExport =
-    std::function<Result<void>(const Config& config, const std::string& sale, const OrderSink& sink)>;
+using OfflineExport = std::function<Result<void>(const Config& config, const std::string& sale,
+                                                 const OrderSink& sink)>;
 
 struct CommandContext {
     std::ostream& out; // what the command was asked for, and nothing else

@@ -28,9 +28,8 @@ const std::string kSale =
 const std::string kAudit =
     R"({"sale_id":"shoes","stock":1000,"sold":2,"remaining":998,"orders":{"confirmed":2},)"
     R"("log_accepted_units":2,"inventory_remaining":998,"violations":[],"balanced":true})";
-const std::string kProblem =
-    R"({"type":"/problems/not_found","title":"Not found","status":404,)"
-    R"("detail":"there is no sale \"boots\"","code":"not_found"})";
+const std::string kProblem = R"({"type":"/problems/not_found","title":"Not found","status":404,)"
+                             R"("detail":"there is no sale \"boots\"","code":"not_found"})";
 
 std::string order_json(int number) {
     OrderRow order;
@@ -45,7 +44,7 @@ std::string order_json(int number) {
 }
 
 // One run of the command line.
-struct Run {
+struct CommandRun {
     std::ostringstream out;
     std::ostringstream err;
     CommandContext context{.out = out, .err = err};
@@ -62,10 +61,9 @@ struct Run {
     }
 };
 
-
 TEST(Commands, ExitWithTwoWhenTheArgumentsAreWrong) {
-    const std::vector<std::string> create = {"sale", "create", "--id", "a", "--title", "A",
-                                             "--stock", "5"};
+    const std::vector<std::string> create = {"sale",    "create", "--id",    "a",
+                                             "--title", "A",      "--stock", "5"};
     const auto with = [&](std::vector<std::string> more) {
         std::vector<std::string> all = create;
         all.insert(all.end(), more.begin(), more.end());
@@ -106,7 +104,7 @@ TEST(Commands, ExitWithTwoWhenTheArgumentsAreWrong) {
              {"config"},
              {"config", "show", "--config", "no/such/file.toml"}}) {
         std::vector<std::string> arguments = wrong;
-        Run run;
+        CommandRun run;
         run.go(arguments);
         EXPECT_EQ(run.code, kExitUsage) << (wrong.empty() ? "" : wrong.back());
         EXPECT_EQ(run.out.str(), "");
@@ -115,14 +113,24 @@ TEST(Commands, ExitWithTwoWhenTheArgumentsAreWrong) {
 }
 
 TEST(Commands, ExplainThemselvesWithAnExample) {
-    for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-             {"sale"},           {"sale", "create"}, {"sale", "list"},      {"sale", "show"},
-             {"sale", "pause"},  {"sale", "resume"}, {"sale", "close"},     {"sale", "restock"},
-             {"audit"},          {"export"},         {"export", "orders"},  {"config"},
-             {"config", "check"}, {"config", "show"}}) {
+    for (const std::vector<std::string>& command :
+         std::vector<std::vector<std::string>>{{"sale"},
+                                               {"sale", "create"},
+                                               {"sale", "list"},
+                                               {"sale", "show"},
+                                               {"sale", "pause"},
+                                               {"sale", "resume"},
+                                               {"sale", "close"},
+                                               {"sale", "restock"},
+                                               {"audit"},
+                                               {"export"},
+                                               {"export", "orders"},
+                                               {"config"},
+                                               {"config", "check"},
+                                               {"config", "show"}}) {
         std::vector<std::string> arguments = command;
         arguments.emplace_back("--help");
-        Run run;
+        CommandRun run;
         run.go(arguments);
         EXPECT_EQ(run.code, kExitDone) << command.back();
         EXPECT_NE(run.out.str().find("  doorbuster " + command.front()), std::string::npos)
@@ -133,7 +141,7 @@ TEST(Commands, ExplainThemselvesWithAnExample) {
 
 TEST(SaleCommand, SendsWhatTheFlagsSay) {
     FakeServer server({{"POST /v1/sales", {201, kSale}}});
-    Run run;
+    CommandRun run;
     run.context.environment = {{"DOORBUSTER_ADMIN_TOKEN", "t0ken"}};
     run.go({"sale", "create", "--id", "shoes", "--title", "Shoes", "--stock", "1000", "--ends-at",
             "2026-11-27T21:00:00Z", "--price", "1999", "--currency", "EUR", "--payment-timeout",
@@ -154,12 +162,12 @@ TEST(SaleCommand, CallsTheServerForEachOfItsVerbs) {
                        {"POST /v1/sales/shoes/close", {200, kSale}},
                        {"POST /v1/sales/shoes/stock", {200, kSale}}});
     for (const char* verb : {"show", "pause", "resume", "close"}) {
-        Run run;
+        CommandRun run;
         run.go({"sale", verb, "shoes", "--url", server.url(), "--json"});
         EXPECT_EQ(run.code, kExitDone) << verb << run.err.str();
         EXPECT_EQ(run.out.str(), kSale + "\n");
     }
-    Run run;
+    CommandRun run;
     run.go({"sale", "restock", "shoes", "--add", "-5", "--idempotency-key", "k1", "--url",
             server.url()});
     EXPECT_EQ(run.code, kExitDone) << run.err.str();
@@ -177,16 +185,17 @@ TEST(SaleCommand, ListsEveryPage) {
         {{"GET /v1/sales?limit=1000", {200, R"({"items":[)" + kSale + R"(],"next_cursor":"a b"})"}},
          {"GET /v1/sales?limit=1000&cursor=a%20b",
           {200, R"({"items":[)" + kSale + R"(],"next_cursor":null})"}}});
-    Run run;
+    CommandRun run;
     run.context.environment = {{"DOORBUSTER_URL", server.url()}};
     run.go({"sale", "list"});
     EXPECT_EQ(run.code, kExitDone) << run.err.str();
     const std::string line = "shoes  open   1,000        998         1  "
                              "2026-11-27T09:00:00.000Z  -        Shoes\n";
-    EXPECT_EQ(run.out.str(),
-              "SALE   STATE  STOCK  REMAINING  PER USER  STARTS AT                 ENDS AT  TITLE\n" +
-                  line + line);
-    Run json;
+    EXPECT_EQ(
+        run.out.str(),
+        "SALE   STATE  STOCK  REMAINING  PER USER  STARTS AT                 ENDS AT  TITLE\n" +
+            line + line);
+    CommandRun json;
     json.go({"sale", "list", "--json", "--url", server.url()});
     EXPECT_EQ(boost::json::parse(json.out.str()).at("items").as_array().size(), 2U);
 }
@@ -200,7 +209,7 @@ TEST(SaleCommand, SaysWhatTheServerRefused) {
          {"GET /v1/sales/d", {400, R"({"code":"invalid_request","detail":"stock: too much"})"}},
          {"GET /v1/sales?limit=1000", {200, R"({"items":[],"next_cursor":""})"}}});
     const auto said = [&](std::vector<std::string> arguments) {
-        Run run;
+        CommandRun run;
         arguments.insert(arguments.end(), {"--url", server.url(), "--json"});
         run.go(arguments);
         EXPECT_EQ(run.out.str(), "");
@@ -215,8 +224,7 @@ TEST(SaleCommand, SaysWhatTheServerRefused) {
                                                        "a doorbuster does\n",
                                                        server.url()));
     EXPECT_EQ(said({"sale", "show", "c"})[0], '1');
-    EXPECT_EQ(said({"sale", "show", "d"}),
-              "2 doorbuster: stock: too much (400 invalid_request)\n");
+    EXPECT_EQ(said({"sale", "show", "d"}), "2 doorbuster: stock: too much (400 invalid_request)\n");
     EXPECT_EQ(said({"sale", "list"})[0], '1');
 }
 
@@ -231,10 +239,10 @@ TEST(SaleCommand, ReadsPaymentTimeouts) {
 }
 
 TEST(AuditCommand, AsksTheServerAboutEverySale) {
-    FakeServer server({{"GET /v1/sales?limit=1000",
-                        {200, R"({"items":[)" + kSale + R"(],"next_cursor":null})"}},
-                       {"GET /v1/sales/shoes/audit", {200, kAudit}}});
-    Run run;
+    FakeServer server(
+        {{"GET /v1/sales?limit=1000", {200, R"({"items":[)" + kSale + R"(],"next_cursor":null})"}},
+         {"GET /v1/sales/shoes/audit", {200, kAudit}}});
+    CommandRun run;
     run.go({"audit", "--json", "--url", server.url()});
     EXPECT_EQ(run.code, kExitDone) << run.err.str();
     EXPECT_EQ(run.out.str(), "[" + kAudit + "]\n");
@@ -244,16 +252,17 @@ TEST(AuditCommand, ExitsWithOneOnAViolation) {
     std::string broken = kAudit;
     broken.replace(broken.find("[]"), 2, R"(["oversold by 1"])");
     FakeServer server({{"GET /v1/sales/shoes/audit", {200, broken}}});
-    Run run;
+    CommandRun run;
     run.go({"audit", "--sale", "shoes", "--url", server.url()});
     EXPECT_EQ(run.code, kExitFailed);
     EXPECT_NE(run.out.str().find("oversold by 1"), std::string::npos);
 }
 
 TEST(AuditCommand, ReadsTheBooksWithoutAServer) {
-    Run run;
-    run.context.offline_audit = [](const Config& config, const std::optional<std::string>& sale)
-        -> Result<std::vector<AuditRow>> {
+    CommandRun run;
+    run.context.offline_audit =
+        [](const Config& config,
+           const std::optional<std::string>& sale) -> Result<std::vector<AuditRow>> {
         EXPECT_EQ(config.server.data, "some/folder");
         EXPECT_EQ(sale, "shoes");
         return std::vector{*audit_from_json(boost::json::parse(kAudit))};
@@ -270,7 +279,7 @@ TEST(ExportCommand, WritesEveryPageOfTheServersOrders) {
          {"GET /v1/sales/shoes/orders?limit=1000&cursor=n",
           {200, R"({"items":[)" + order_json(3) + R"(],"next_cursor":null})"}}});
     const auto exported = [&](std::vector<std::string> more) {
-        Run run;
+        CommandRun run;
         std::vector<std::string> arguments = {"export", "orders", "--sale",
                                               "shoes",  "--url",  server.url()};
         arguments.insert(arguments.end(), more.begin(), more.end());
@@ -279,33 +288,32 @@ TEST(ExportCommand, WritesEveryPageOfTheServersOrders) {
         return run.out.str();
     };
     EXPECT_EQ(exported({"--format", "csv"}),
-              csv_header() +
-                  "order-1,shoes,user-1,1,confirmed,2026-11-27T09:00:00.000Z,,,\r\n"
-                  "order-2,shoes,user-2,1,confirmed,2026-11-27T09:00:00.000Z,,,\r\n"
-                  "order-3,shoes,user-3,1,confirmed,2026-11-27T09:00:00.000Z,,,\r\n");
+              csv_header() + "order-1,shoes,user-1,1,confirmed,2026-11-27T09:00:00.000Z,,,\r\n"
+                             "order-2,shoes,user-2,1,confirmed,2026-11-27T09:00:00.000Z,,,\r\n"
+                             "order-3,shoes,user-3,1,confirmed,2026-11-27T09:00:00.000Z,,,\r\n");
     EXPECT_EQ(exported({"--format", "ndjson"}),
               order_json(1) + "\n" + order_json(2) + "\n" + order_json(3) + "\n");
     EXPECT_EQ(boost::json::parse(exported({"--json"})).as_array().size(), 3U);
 }
 
 TEST(ExportCommand, WritesAHeaderForNoOrderAndNothingForNoSale) {
-    FakeServer server({{"GET /v1/sales/shoes/orders?limit=1000",
-                        {200, R"({"items":[],"next_cursor":null})"}},
-                       {"GET /v1/sales/boots/orders?limit=1000", {404, kProblem}}});
-    Run empty;
+    FakeServer server(
+        {{"GET /v1/sales/shoes/orders?limit=1000", {200, R"({"items":[],"next_cursor":null})"}},
+         {"GET /v1/sales/boots/orders?limit=1000", {404, kProblem}}});
+    CommandRun empty;
     empty.go({"export", "orders", "--sale", "shoes", "--url", server.url()});
     EXPECT_EQ(empty.out.str(), csv_header());
-    Run json;
+    CommandRun json;
     json.go({"export", "orders", "--sale", "shoes", "--json", "--url", server.url()});
     EXPECT_EQ(json.out.str(), "[]\n");
-    Run unknown;
+    CommandRun unknown;
     unknown.go({"export", "orders", "--sale", "boots", "--url", server.url()});
     EXPECT_EQ(unknown.code, kExitFailed);
     EXPECT_EQ(unknown.out.str(), "");
 }
 
 TEST(ExportCommand, StreamsFromTheBooksAndSaysWhenItBreaksOff) {
-    Run run;
+    CommandRun run;
     run.context.offline_export = [](const Config& config, const std::string& sale,
                                     const OrderSink& sink) -> Result<void> {
         EXPECT_EQ(config.server.data, "some/folder");
@@ -325,7 +333,7 @@ TEST(ExportCommand, StreamsFromTheBooksAndSaysWhenItBreaksOff) {
 }
 
 TEST(ExportCommand, EndsWhenNobodyReadsItsOutput) {
-    Run run;
+    CommandRun run;
     int taken = 0;
     run.context.offline_export = [&](const Config&, const std::string&,
                                      const OrderSink& sink) -> Result<void> {
@@ -344,11 +352,11 @@ TEST(ExportCommand, EndsWhenNobodyReadsItsOutput) {
 }
 
 TEST(ConfigCommand, ChecksTheSettingsThatServeWouldTake) {
-    Run good;
+    CommandRun good;
     good.go({"config", "check"});
     EXPECT_EQ(good.code, kExitDone);
     EXPECT_EQ(good.out.str(), "ok\n");
-    Run bad;
+    CommandRun bad;
     bad.context.environment = {{"DOORBUSTER_SERVER_LISTEN", "0.0.0.0:80"},
                                {"DOORBUSTER_LOG_BACKEND", "kafka"},
                                {"DOORBUSTER_KAFKA_BROKERS", "127.0.0.1:9092"},
@@ -361,7 +369,7 @@ TEST(ConfigCommand, ChecksTheSettingsThatServeWouldTake) {
     EXPECT_FALSE(answer.at("ok").as_bool());
     EXPECT_EQ(answer.at("errors").as_array().size(), 4U) << bad.out.str();
     EXPECT_EQ(bad.out.str().find("hs256:short"), std::string::npos);
-    Run people;
+    CommandRun people;
     people.context.environment = {{"DOORBUSTER_LIMITS_STATUS", "200"}};
     people.go({"config", "check"});
     EXPECT_EQ(people.err.str(), "doorbuster: limits.status: 200 is not a whole number from 400 to "
@@ -369,13 +377,13 @@ TEST(ConfigCommand, ChecksTheSettingsThatServeWouldTake) {
 }
 
 TEST(ConfigCommand, ShowsTheSettingsWithSecretsMasked) {
-    Run run;
+    CommandRun run;
     run.context.environment = {{"DOORBUSTER_ADMIN_TOKEN", "hush"}};
     run.go({"config", "show"});
     EXPECT_EQ(run.code, kExitDone);
     EXPECT_NE(run.out.str().find("token = \"********\" "), std::string::npos);
     EXPECT_NE(run.out.str().find("# DOORBUSTER_ADMIN_TOKEN"), std::string::npos);
-    Run json;
+    CommandRun json;
     json.context.environment = run.context.environment;
     json.go({"config", "show", "--json"});
     EXPECT_EQ(boost::json::parse(json.out.str()).at("admin").at("token").at("value"), "********");

@@ -30,8 +30,10 @@ struct ExportFlags {
 class Progress {
 public:
     explicit Progress(CommandContext& context)
-        : context_(context), redraws_(context.err_is_terminal == Terminal::yes),
-          silent_(redraws_ && context.out_is_terminal == Terminal::yes), last_(Clock::now()) {}
+        : context_(context),
+          redraws_(context.err_is_terminal == Terminal::yes),
+          silent_(redraws_ && context.out_is_terminal == Terminal::yes),
+          last_(Clock::now()) {}
 
     void at(std::int64_t orders) {
         if (silent_ || orders % kLookEvery != 0) return;
@@ -77,7 +79,7 @@ Result<void> export_from_books(const ExportFlags& flags, const CommandContext& c
 }
 
 void run_export(CommandContext& context, const ExportFlags& flags) {
-    OrderStream stream(context.out, flags.as_json            ? ExportFormat::json
+    OrderStream stream(context.out, flags.as_json           ? ExportFormat::json
                                     : flags.format == "csv" ? ExportFormat::csv
                                                             : ExportFormat::ndjson);
     Progress progress(context);

@@ -32,8 +32,10 @@ public:
     using Answers = std::map<std::string, Answer>; // by request line
 
     explicit FakeServer(Answers answers)
-        : answers_(std::move(answers)), acceptor_(io_, {boost::asio::ip::address_v4::loopback(), 0}),
-          port_(acceptor_.local_endpoint().port()), thread_([this] { serve(); }) {}
+        : answers_(std::move(answers)),
+          acceptor_(io_, {boost::asio::ip::address_v4::loopback(), 0}),
+          port_(acceptor_.local_endpoint().port()),
+          thread_([this] { serve(); }) {}
     ~FakeServer() {
         {
             const std::lock_guard lock(mutex_);
@@ -82,8 +84,8 @@ private:
             seen.content_type = std::string(request[http::field::content_type]);
             seen.idempotency_key = std::string(request["Idempotency-Key"]);
             const auto found = answers_.find(seen.line);
-            const Answer answer = found == answers_.end() ? Answer{599, "no answer prepared"}
-                                                          : found->second;
+            const Answer answer =
+                found == answers_.end() ? Answer{599, "no answer prepared"} : found->second;
             seen_.push_back(std::move(seen));
             if (answer.close_without_answer) return;
             http::response<http::string_body> response;

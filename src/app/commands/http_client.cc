@@ -79,7 +79,9 @@ std::optional<ServerUrl> parse_server_url(std::string_view url) {
 class HttpClient::Link {
 public:
     Link(HttpClientOptions options, ServerUrl url)
-        : options_(std::move(options)), url_(std::move(url)), tls_(asio::ssl::context::tls_client) {}
+        : options_(std::move(options)),
+          url_(std::move(url)),
+          tls_(asio::ssl::context::tls_client) {}
 
     [[nodiscard]] Result<HttpReply> call(Request request);
     [[nodiscard]] const std::string& url() const { return options_.url; }
@@ -114,7 +116,7 @@ private:
     ServerUrl url_;
     asio::io_context io_{1};
     asio::ssl::context tls_;
-    std::optional<Plain> plain_;   // one of the two while connected
+    std::optional<Plain> plain_; // one of the two while connected
     std::optional<Secure> secure_;
     beast::flat_buffer buffer_;
     std::chrono::steady_clock::time_point deadline_;
@@ -196,7 +198,8 @@ Result<void> HttpClient::Link::start_tls() {
     // An address is no server name (RFC 6066 section 3).
     error_code is_name;
     asio::ip::make_address(url_.host, is_name);
-    if (!error && is_name && SSL_set_tlsext_host_name(secure_->native_handle(), url_.host.c_str()) != 1) {
+    if (!error && is_name &&
+        SSL_set_tlsext_host_name(secure_->native_handle(), url_.host.c_str()) != 1) {
         error = asio::error::invalid_argument;
     }
     if (!error) {

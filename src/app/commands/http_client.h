@@ -26,7 +26,7 @@ struct HttpReply {
 
 struct HttpClientOptions {
     std::string url; // http:// or https://, a host, an optional port and path in front of ours
-    std::string admin_token = {}; // empty: no Authorization header
+    std::string admin_token = {};                                 // empty: no Authorization header
     std::chrono::milliseconds timeout = std::chrono::seconds(30); // of one call
 };
 

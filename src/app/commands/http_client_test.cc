@@ -14,7 +14,8 @@ namespace {
 using boost::asio::ip::tcp;
 using testing::FakeServer;
 
-HttpClient client(const std::string& url, std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
+HttpClient client(const std::string& url,
+                  std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
     HttpClientOptions options;
     options.url = url;
     options.admin_token = "t0ken";
@@ -108,7 +109,7 @@ TEST(HttpClient, SaysWhenTheServerHangsUpOrSpeaksSomethingElse) {
     const auto odd = client(url_of(acceptor)).get("/");
     other.join();
     ASSERT_FALSE(odd.has_value());
-    EXPECT_TRUE(odd.error().is(Errc::io));
+    EXPECT_TRUE(odd.error().is(Errc::io)) << odd.error().message();
 }
 
 TEST(HttpClient, AsksAgainOnceWhenAKeptConnectionWasClosedMeanwhile) {

@@ -41,13 +41,15 @@ struct SaleFlags {
 };
 
 std::string check_sale_id(const std::string& text) {
-    return is_sale_id(text) ? "" : fmt::format("\"{}\" is not a sale's id: a-z, 0-9 and -, not "
-                                               "starting with -, at most 63 characters", text);
+    return is_sale_id(text) ? ""
+                            : fmt::format("\"{}\" is not a sale's id: a-z, 0-9 and -, not "
+                                          "starting with -, at most 63 characters",
+                                          text);
 }
 
 std::string check_title(const std::string& text) {
-    const auto characters =
-        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+    const auto characters = std::ranges::count_if(
+        text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
     const bool fits = characters >= 1 && static_cast<std::size_t>(characters) <= kTitleMax;
     return fits ? "" : fmt::format("a title has 1 to {} characters", kTitleMax);
 }
@@ -63,8 +65,8 @@ std::string check_end(const std::string& text) {
 }
 
 std::string check_currency(const std::string& text) {
-    const bool fits = text.size() == 3 &&
-                      std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
+    const bool fits =
+        text.size() == 3 && std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
     return fits ? "" : fmt::format("\"{}\" is not a currency such as EUR", text);
 }
 
@@ -155,15 +157,14 @@ void run_list(CommandContext& context, const SaleFlags& flags) {
             return {};
         }
         JsonReader in(sale, "a sale");
-        std::vector<std::string> cells = {
-            in.text("id"),
-            in.text("state"),
-            grouped(in.whole("stock")),
-            grouped(in.whole("remaining")),
-            grouped(in.whole("per_user_limit")),
-            in.text_if_any("starts_at").value_or("-"),
-            in.text_if_any("ends_at").value_or("-"),
-            in.text("title")};
+        std::vector<std::string> cells = {in.text("id"),
+                                          in.text("state"),
+                                          grouped(in.whole("stock")),
+                                          grouped(in.whole("remaining")),
+                                          grouped(in.whole("per_user_limit")),
+                                          in.text_if_any("starts_at").value_or("-"),
+                                          in.text_if_any("ends_at").value_or("-"),
+                                          in.text("title")};
         if (!in.complete()) return fail(Errc::io, in.problem());
         table.add(std::move(cells));
         return {};
@@ -310,16 +311,15 @@ void add_sale_command(CLI::App& app, CommandContext& context) {
     commands.add_simple("show", "Show a sale", [](ServerClient& server, const SaleFlags& flags) {
         return server.get(path_of(flags.id));
     });
-    commands.add_simple("pause", "Stop selling until it is resumed",
-                        [](ServerClient& server, const SaleFlags& flags) {
-                            return server.send("PATCH", path_of(flags.id),
-                                               json::object{{"state", "paused"}});
-                        });
-    commands.add_simple("resume", "Go on selling",
-                        [](ServerClient& server, const SaleFlags& flags) {
-                            return server.send("PATCH", path_of(flags.id),
-                                               json::object{{"state", "open"}});
-                        });
+    commands.add_simple(
+        "pause", "Stop selling until it is resumed",
+        [](ServerClient& server, const SaleFlags& flags) {
+            return server.send("PATCH", path_of(flags.id), json::object{{"state", "paused"}});
+        });
+    commands.add_simple(
+        "resume", "Go on selling", [](ServerClient& server, const SaleFlags& flags) {
+            return server.send("PATCH", path_of(flags.id), json::object{{"state", "open"}});
+        });
     commands.add_simple("close", "Close a sale for good",
                         [](ServerClient& server, const SaleFlags& flags) {
                             return server.send("POST", path_of(flags.id) + "/close", nullptr);

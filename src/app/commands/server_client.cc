@@ -24,6 +24,7 @@ Errc code_of(unsigned status, std::string_view code) {
     if (status == 404) return Errc::not_found;
     if (status == 503 || status == 429) return Errc::unavailable;
     if (status == 408) return Errc::timeout;
+    if (status == 409) return Errc::wrong_state;
     return Errc::conflict;
 }
 
@@ -123,7 +124,8 @@ Result<void> ServerClient::for_each(std::string_view path, const Take& take) {
         if (!next) return {};
         // A page that leads to itself would never end.
         if (next->empty() || *next == cursor) {
-            return fail(Errc::io, "the server's list does not go on: it gave the same cursor again");
+            return fail(Errc::io,
+                        "the server's list does not go on: it gave the same cursor again");
         }
         cursor = *next;
     }

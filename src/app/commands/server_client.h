@@ -14,7 +14,7 @@
 namespace CLI {
 class App;
 class Option;
-}
+} // namespace CLI
 
 namespace doorbuster {
 
@@ -34,7 +34,8 @@ public:
                                                      const Environment& environment);
 
     // The JSON of a 2xx answer. What the server refuses is an error in its own words: Errc::invalid
-    // for invalid_request, not_found for 404, unavailable for 503, else conflict.
+    // for invalid_request, not_found for 404, unavailable for 503,
+    // wrong_state for 409, else conflict.
     [[nodiscard]] Result<boost::json::value> get(std::string_view target);
     [[nodiscard]] Result<boost::json::value> send(std::string_view method, std::string_view target,
                                                   const boost::json::value& body,

@@ -229,8 +229,9 @@ void AnswerCheck::judge_refused(const Answer& answer, const Asked& asked) {
     if (row->outcome == PurchaseOutcome::sold_out && remaining != nullptr) {
         const auto left = number_of(*problem, "remaining");
         if (!left || *left < 0 || *left >= asked.quantity) {
-            return complain(answer, fmt::format("sold_out whose remaining is no number from 0 to {}",
-                                                asked.quantity - 1));
+            return complain(answer,
+                            fmt::format("sold_out whose remaining is no number from 0 to {}",
+                                        asked.quantity - 1));
         }
     }
     const json::value* const order_id = problem->if_contains("order_id");

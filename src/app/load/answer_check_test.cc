@@ -27,8 +27,8 @@ Answer refused(int status, std::string_view body) {
 }
 
 std::string problem(int status, const std::string& code, const std::string& more = "") {
-    return R"({"type":"/problems/)" + code + R"(","title":"T","status":)" +
-           std::to_string(status) + R"(,"detail":"D","code":")" + code + '"' + more + '}';
+    return R"({"type":"/problems/)" + code + R"(","title":"T","status":)" + std::to_string(status) +
+           R"(,"detail":"D","code":")" + code + '"' + more + '}';
 }
 
 class AnswerChecked : public testing::Test {
@@ -107,9 +107,9 @@ TEST_F(AnswerChecked, AReplayNeedsAKeyAndABoundKeyNeedsAReplay) {
 
 TEST_F(AnswerChecked, EveryRefusalOfTheContractIsExplainedWithItsStatusOnly) {
     for (const auto& [status, code] :
-         {std::pair{409, "sold_out"}, std::pair{409, "limit_reached"}, std::pair{409, "not_started"},
-          std::pair{409, "paused"}, std::pair{410, "closed"}, std::pair{503, "overloaded"},
-          std::pair{503, "unavailable"}}) {
+         {std::pair{409, "sold_out"}, std::pair{409, "limit_reached"},
+          std::pair{409, "not_started"}, std::pair{409, "paused"}, std::pair{410, "closed"},
+          std::pair{503, "overloaded"}, std::pair{503, "unavailable"}}) {
         const std::string body = problem(status, code);
         Answer answer = refused(status, body);
         if (status == 503) {

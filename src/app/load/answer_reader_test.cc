@@ -47,8 +47,9 @@ TEST(AnswerReader, FindsAnAnswerHoweverItsBytesArrive) {
 TEST(AnswerReader, ReadsTheRefusalsHeaders) {
     AnswerReader reader;
     Answer answer;
-    feed(reader, "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nRateLimit-Policy: \"a\";q=1\r\n"
-                 "RateLimit: \"a\";r=0\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    feed(reader,
+         "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nRateLimit-Policy: \"a\";q=1\r\n"
+         "RateLimit: \"a\";r=0\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     ASSERT_EQ(reader.next(answer), Progress::answer);
     EXPECT_EQ(answer.retry_after, "3");
     EXPECT_EQ(answer.rate_limit, "\"a\";r=0");
@@ -79,7 +80,8 @@ TEST(AnswerReader, SkipsInterimAnswers) {
 TEST(AnswerReader, JoinsChunks) {
     AnswerReader reader;
     Answer answer;
-    feed(reader, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\nabc\r\nA\r\n0123456789");
+    feed(reader,
+         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\nabc\r\nA\r\n0123456789");
     ASSERT_EQ(reader.next(answer), Progress::more);
     feed(reader, "\r\n0\r\nTrailer: x\r\n\r\n");
     ASSERT_EQ(reader.next(answer), Progress::answer);

@@ -39,8 +39,8 @@ Books::Entry Books::enter(Buyer& entry, std::uint64_t buyer, Units quantity, std
     units_ += quantity;
     const auto [owner, is_first] = owners_.try_emplace(order, buyer);
     if (!is_first) {
-        out.complaint = fmt::format("one order id was given to buyer {} and to buyer {}",
-                                    owner->second, buyer);
+        out.complaint =
+            fmt::format("one order id was given to buyer {} and to buyer {}", owner->second, buyer);
     } else if (entry.units > shape_.sale.per_user_limit) {
         out.complaint = fmt::format("buyer {} has {} units, the limit is {}", buyer, entry.units,
                                     shape_.sale.per_user_limit);

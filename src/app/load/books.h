@@ -74,9 +74,9 @@ private:
     struct Buyer {
         std::uint64_t answer = 0; // with keys: of the order's id and time
         std::uint32_t units = 0;
-        bool has_order = false;    // a new order was seen, or its replay after a lost answer
-        bool has_replay = false;   // a replay was seen
-        bool has_unknown = false;  // an attempt has no answer
+        bool has_order = false;   // a new order was seen, or its replay after a lost answer
+        bool has_replay = false;  // a replay was seen
+        bool has_unknown = false; // an attempt has no answer
     };
 
     Entry enter(Buyer& entry, std::uint64_t buyer, Units quantity, std::uint64_t order);

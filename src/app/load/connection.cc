@@ -27,7 +27,8 @@ Result<std::unique_ptr<asio::ssl::context>> make_tls(const TargetOptions& option
     } else {
         context->load_verify_file(options.ca_file, error);
     }
-    if (error) return fail(Errc::invalid, "certificates '" + options.ca_file + "': " + error.message());
+    if (error)
+        return fail(Errc::invalid, "certificates '" + options.ca_file + "': " + error.message());
     return context;
 }
 
@@ -72,7 +73,8 @@ Task<Connection::Code> Connection::connect() {
         asio::ip::make_address(host, is_no_address);
         if (is_no_address) SSL_set_tlsext_host_name(tls_->native_handle(), host.c_str());
         tls_->set_verify_callback(asio::ssl::host_name_verification(host), error);
-        co_await tls_->async_handshake(asio::ssl::stream_base::client, asio::redirect_error(use_task, error));
+        co_await tls_->async_handshake(asio::ssl::stream_base::client,
+                                       asio::redirect_error(use_task, error));
         if (error) {
             close();
             co_return error;

@@ -17,7 +17,8 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 FakeShop::FakeShop(Sale demo, Spoil spoil, asio::ssl::context* tls)
-    : spoil_(std::move(spoil)), tls_(tls),
+    : spoil_(std::move(spoil)),
+      tls_(tls),
       acceptor_(io_, tcp::endpoint(asio::ip::address_v4::loopback(), 0)),
       port_(acceptor_.local_endpoint().port()) {
     sales_["demo"].sale = demo;

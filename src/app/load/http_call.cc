@@ -46,8 +46,8 @@ Task<void> exchange(Connection& connection, const std::string& request,
     } else if (progress == AnswerReader::Progress::broken) {
         result = fail(Errc::corrupt, std::string(reader.why()));
     } else {
-        result = HttpAnswer{answer.status, std::string(answer.content_type),
-                            std::string(answer.body)};
+        result =
+            HttpAnswer{answer.status, std::string(answer.content_type), std::string(answer.body)};
     }
 }
 

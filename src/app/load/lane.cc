@@ -29,8 +29,12 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
 } // namespace
 
 Lane::Lane(const Executor& executor, Run& run, Totals& totals)
-    : run_(run), totals_(totals), connection_(executor, run.target), timer_(executor),
-      request_(run.request), check_(run.options.sale) {}
+    : run_(run),
+      totals_(totals),
+      connection_(executor, run.target),
+      timer_(executor),
+      request_(run.request),
+      check_(run.options.sale) {}
 
 Task<void> Lane::work() {
     co_await open_and_wait_for_the_others();
@@ -163,9 +167,8 @@ Lane::Failure Lane::failure(const Connection::Code& code, LoadErrorKind kind, bo
     Failure out;
     out.kind = has_timed_out_ ? LoadErrorKind::timeout : kind;
     out.was_sent = was_sent;
-    out.text = has_timed_out_
-                   ? fmt::format("no {} in time", was_sent ? "answer" : "connection")
-                   : code.message();
+    out.text = has_timed_out_ ? fmt::format("no {} in time", was_sent ? "answer" : "connection")
+                              : code.message();
     return out;
 }
 
@@ -212,11 +215,11 @@ void Lane::settle() {
 
 void Lane::enter_order(const Verdict& verdict, Clock::duration latency) {
     const bool is_replay = verdict.outcome == PurchaseOutcome::replayed;
-    const Books::Entry entry =
-        is_replay ? run_.books.replayed(attempt_.buyer, attempt_.quantity, verdict.order_id,
-                                        verdict.created_at)
-                  : run_.books.accepted(attempt_.buyer, attempt_.quantity, verdict.order_id,
-                                        verdict.created_at);
+    const Books::Entry entry = is_replay
+                                   ? run_.books.replayed(attempt_.buyer, attempt_.quantity,
+                                                         verdict.order_id, verdict.created_at)
+                                   : run_.books.accepted(attempt_.buyer, attempt_.quantity,
+                                                         verdict.order_id, verdict.created_at);
     if (entry.is_new) {
         add(totals_.accepted, 1);
         totals_.accepted_latency.record(static_cast<std::uint64_t>(latency.count()));

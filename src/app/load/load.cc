@@ -39,8 +39,7 @@ constexpr rlim_t kOtherFiles = 64; // what a process has open beside the connect
 constexpr double kOrdersPerSecond = 100'000;
 
 std::string_view why_invalid(const LoadOptions& o) {
-    const std::string last_user =
-        o.user_prefix + std::string(load::buyer_digits(o.buyers), '9');
+    const std::string last_user = o.user_prefix + std::string(load::buyer_digits(o.buyers), '9');
     if (!is_sale_id(o.sale)) return "the sale's id is not a slug [a-z0-9][a-z0-9-]{0,62}";
     if (o.buyers == 0 || o.buyers > kLoadBuyersMax) return "buyers are 1 to 10^12";
     if (o.attempts_per_buyer == 0 || o.attempts_per_buyer > kLoadAttemptsPerBuyerMax) {
@@ -155,8 +154,7 @@ private:
     void give_up_on_silence() {
         const std::int64_t since = run_.failing_since_ns.load();
         if (since == 0) return;
-        const Clock::duration silence =
-            Clock::now().time_since_epoch() - Clock::duration(since);
+        const Clock::duration silence = Clock::now().time_since_epoch() - Clock::duration(since);
         if (silence > std::max<Clock::duration>(kGiveUpAfter, 2 * run_.options.timeout)) {
             run_.has_given_up.store(true);
         }
@@ -317,9 +315,8 @@ Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>&
                                      .buyers = options.buyers,
                                      .quantity_max = options.quantity_max,
                                      .keys = options.keys};
-    const load::BooksShape books{.sale = *sale,
-                                 .keys = options.keys,
-                                 .orders_expected = orders_expected(options, *sale)};
+    const load::BooksShape books{
+        .sale = *sale, .keys = options.keys, .orders_expected = orders_expected(options, *sale)};
     Run run{.options = options,
             .target = *target,
             .stop = stop,

@@ -46,7 +46,7 @@ Exit status: 0 all explained, 1 it failed or there were errors, 2 the command li
 
 Examples:
   doorbuster load --url http://127.0.0.1:8080 --sale demo --buyers 20000 --attempts-per-buyer 3
-  doorbuster load --url http://127.0.0.1:8080 --sale demo --buyers 1000000 --rate 20000 --duration 30s
+  doorbuster load --url http://127.0.0.1:8080 --sale demo --buyers 900000 --rate 20000 --keys
 )";
 
 struct LoadFlags {
@@ -118,7 +118,8 @@ CLI::App* add_load_command(CLI::App& app, int& exit_code) {
         ->capture_default_str()
         ->type_name("C");
     command
-        ->add_option("--rate", o.rate, "Open loop: attempts per second, of all connections together")
+        ->add_option("--rate", o.rate,
+                     "Open loop: attempts per second, of all connections together")
         ->type_name("R");
     command
         ->add_option("--duration", flags->duration,
@@ -144,8 +145,9 @@ CLI::App* add_load_command(CLI::App& app, int& exit_code) {
     command->add_option("--threads", o.threads, "Threads that send; one does about 80,000/s")
         ->capture_default_str()
         ->type_name("N");
-    command->add_option("--ca-file", o.ca_file,
-                        "https: trust the certificates in this PEM file, not the system's")
+    command
+        ->add_option("--ca-file", o.ca_file,
+                     "https: trust the certificates in this PEM file, not the system's")
         ->type_name("FILE");
     command->add_flag("--insecure", o.insecure, "https: take any certificate");
     command->add_flag("--json", flags->json, "One JSON document on standard output");
@@ -156,8 +158,7 @@ CLI::App* add_load_command(CLI::App& app, int& exit_code) {
 std::optional<Duration> parse_duration(std::string_view text) {
     double number = 0;
     const char* const end = text.data() + text.size();
-    const auto [stop, error] =
-        std::from_chars(text.data(), end, number, std::chars_format::fixed);
+    const auto [stop, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
     if (error != std::errc{}) return std::nullopt;
     const std::string_view unit(stop, static_cast<std::size_t>(end - stop));
     constexpr std::array<std::pair<std::string_view, double>, 5> kUnitsMs{

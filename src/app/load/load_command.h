@@ -18,8 +18,8 @@ namespace doorbuster {
 // explain; 2 the command line is wrong.
 CLI::App* add_load_command(CLI::App& app, int& exit_code);
 
-// "90s", "15m", "500ms", "1h"; a number without a unit is seconds. nullopt when it is none of these,
-// not above 0, or above a year.
+// "90s", "15m", "500ms", "1h"; a number without a unit is seconds. nullopt when it is none of
+// these, not above 0, or above a year.
 [[nodiscard]] std::optional<Duration> parse_duration(std::string_view text);
 
 struct QuantityRange {

@@ -28,9 +28,10 @@ RequestBytes::RequestBytes(const RequestShape& shape)
     // A quantity of fewer digits is followed by spaces, which JSON allows: the length is fixed.
     const std::string body = before + std::string(quantity_digits_, ' ') + '}';
 
-    bytes_ = "POST " + shape.path + " HTTP/1.1\r\nHost: " + shape.authority +
-             "\r\nContent-Type: application/json\r\nContent-Length: " +
-             std::to_string(body.size()) + "\r\nX-User-Id: ";
+    bytes_ =
+        "POST " + shape.path + " HTTP/1.1\r\nHost: " + shape.authority +
+        "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+        "\r\nX-User-Id: ";
     user_at_ = bytes_.size();
     bytes_ += shape.user_prefix + zeros;
     user_size_ = bytes_.size() - user_at_;

@@ -10,8 +10,8 @@ void Complaints::add(LoadErrorKind kind, std::string_view who, std::string_view 
     const std::scoped_lock lock(mutex_);
     ++counts_[static_cast<std::size_t>(kind)];
     if (examples_.size() < kExamplesMax) {
-        examples_.push_back(fmt::format("{}: {}{}{}", to_string(kind), who, who.empty() ? "" : ": ",
-                                        what));
+        examples_.push_back(
+            fmt::format("{}: {}{}{}", to_string(kind), who, who.empty() ? "" : ": ", what));
     }
 }
 

@@ -13,12 +13,12 @@ Result<SaleFacts> read_sale(const Target& target, std::string_view sale_id, Dura
     const auto answer = http_call(target, call, timeout);
     if (!answer) return tl::unexpected(answer.error());
     if (answer->status == 404) {
-        return fail(Errc::not_found, fmt::format("{} has no sale '{}'", target.url.authority(),
-                                                 sale_id));
+        return fail(Errc::not_found,
+                    fmt::format("{} has no sale '{}'", target.url.authority(), sale_id));
     }
     if (answer->status != 200) {
-        return fail(Errc::unavailable, fmt::format("reading sale '{}': {}", sale_id,
-                                                   describe(*answer)));
+        return fail(Errc::unavailable,
+                    fmt::format("reading sale '{}': {}", sale_id, describe(*answer)));
     }
     boost::system::error_code error;
     const boost::json::value value = boost::json::parse(answer->body, error);

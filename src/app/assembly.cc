@@ -1,0 +1,377 @@
+#include "app/assembly.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <filesystem>
+#include <future>
+#include <optional>
+#include <spdlog/spdlog.h>
+#include <thread>
+#include <vector>
+
+#include "adapters/http/api.h"
+#include "adapters/http/server.h"
+#include "adapters/jwt/jwt.h"
+#include "adapters/memory/inventory.h"
+#include "adapters/memory/rate_limiter.h"
+#include "adapters/prometheus/metrics.h"
+#include "adapters/sql/order_store.h"
+#include "adapters/sqlite/order_log.h"
+#include "app/data_folder.h"
+#include "app/openapi.h"
+#include "engine/audit.h"
+#include "engine/order_service.h"
+#include "engine/order_tally.h"
+#include "engine/order_writer.h"
+#include "engine/purchase_service.h"
+#include "engine/readiness.h"
+#include "engine/rebuild.h"
+#include "engine/sale_directory.h"
+#include "engine/sale_service.h"
+#include "runtime/blocking_pool.h"
+#include "runtime/clock.h"
+#include "runtime/core.h"
+
+namespace doorbuster {
+namespace {
+
+// Calls that wait for one of the store's sessions. Reads of orders take under a millisecond, so a
+// thousand waiting are a second's work: more should hear 503 at once.
+constexpr std::size_t kBlockingQueueMax = 1'000;
+// Together under the ten seconds that a stop may take.
+constexpr std::chrono::milliseconds kDrainMax{5'000};
+constexpr Duration kWriterStopMax{3'000};
+
+std::uint64_t random_number() {
+    std::uint64_t number = 0;
+    // Fails only without any source of randomness; then nothing here is safe.
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) != 1) std::abort();
+    return number;
+}
+
+std::string random_hex(std::size_t words) {
+    std::string text;
+    for (std::size_t i = 0; i < words; ++i) {
+        std::array<char, 17> hex{};
+        std::snprintf(hex.data(), hex.size(), "%016llx",
+                      static_cast<unsigned long long>(random_number()));
+        text += hex.data();
+    }
+    return text;
+}
+
+std::chrono::milliseconds ms(double seconds) {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1e3));
+}
+
+Rate rate_of(double per_second, double burst) {
+    return {per_second, burst > 0 ? burst : std::max(1.0, per_second)};
+}
+
+memory::RateLimits limits_of(const LimitsConfig& config) {
+    memory::RateLimits limits;
+    limits.system = rate_of(config.per_second, static_cast<double>(config.burst));
+    limits.user = rate_of(config.per_user_per_second, 0);
+    limits.address = rate_of(config.per_ip_per_second, 0);
+    limits.entries_max = static_cast<std::size_t>(config.entries_max);
+    return limits;
+}
+
+// The port's token check in front of the adapter's.
+class JwtVerifier final : public TokenVerifier {
+public:
+    explicit JwtVerifier(jwt::Verifier verifier) : verifier_(std::move(verifier)) {}
+    Result<std::string> verify(std::string_view token, TimePoint now) override {
+        return verifier_.verify(token, now);
+    }
+
+private:
+    jwt::Verifier verifier_;
+};
+
+Result<std::unique_ptr<TokenVerifier>> verifier_of(const IdentityConfig& config) {
+    if (config.mode == IdentityConfig::Mode::header) return std::unique_ptr<TokenVerifier>();
+    jwt::Options options;
+    options.keys = config.jwt_keys;
+    if (!config.jwt_issuer.empty()) options.issuer = config.jwt_issuer;
+    if (!config.jwt_audience.empty()) options.audience = config.jwt_audience;
+    auto verifier = jwt::Verifier::create(options);
+    if (!verifier) return tl::make_unexpected(std::move(verifier.error()));
+    return std::unique_ptr<TokenVerifier>(std::make_unique<JwtVerifier>(std::move(*verifier)));
+}
+
+// A store without its log, or a log without its store, is a mistake that must change nothing.
+Result<void> check_files(const std::string& folder, const std::string& store_path) {
+    const bool has_store = std::filesystem::exists(store_path);
+    const bool has_log = std::filesystem::exists(folder + "/log.db");
+    if (has_store && !has_log) {
+        auto store = sql::SqlOrderStore::open({store_path, 1, sql::StoreMode::read_only});
+        if (!store) return tl::make_unexpected(std::move(store.error()));
+        const auto binding = (*store)->log_binding();
+        if (!binding) return tl::make_unexpected(binding.error());
+        if (!binding->log_id.empty()) {
+            return fail(Errc::foreign_log,
+                        "the log " + folder + "/log.db is missing, and " + store_path +
+                            " takes its orders from it. Put log.db (with its -wal file) back");
+        }
+    }
+    std::error_code ignored;
+    const bool has_mark = std::filesystem::file_size(folder + "/log.mark", ignored) > 0 && !ignored;
+    if (has_log && has_mark && !has_store) {
+        return fail(Errc::foreign_log, "the store " + store_path + " is missing, and the log " +
+                                           folder + "/log.db belongs to it. Put it back, or move "
+                                                    "log.db and log.mark away to begin anew");
+    }
+    return {};
+}
+
+// Rule 2 of design.md section 4: the store names its log, and its position lies in it.
+Result<LogPosition> bind(sql::SqlOrderStore& store, sqlite::SqliteOrderLog& log) {
+    auto binding = store.log_binding();
+    if (!binding) return tl::make_unexpected(std::move(binding.error()));
+    if (binding->log_id.empty()) {
+        if (log.end() > LogPosition(1)) {
+            return fail(Errc::foreign_log,
+                        "the log has records, and the store knows no log: they do not belong "
+                        "together. Put the store of this log back, or move log.db and log.mark "
+                        "away to begin anew");
+        }
+        if (auto bound = store.bind_log(log.id()); !bound) {
+            return tl::make_unexpected(std::move(bound.error()));
+        }
+        return LogPosition(1);
+    }
+    if (binding->log_id != log.id()) {
+        return fail(Errc::foreign_log, "the log is not the store's: the store takes its orders "
+                                       "from log " +
+                                           binding->log_id + ", this one is " + log.id() +
+                                           ". Put the files of one data folder together again");
+    }
+    if (binding->next < log.first() || binding->next > log.end()) {
+        return fail(Errc::foreign_log,
+                    "the log holds positions " + std::to_string(log.first().get()) + " to " +
+                        std::to_string(log.end().get() - 1) + ", and the store is at " +
+                        std::to_string(binding->next.get()) +
+                        ": one of them is an old copy. Restore both from the same moment");
+    }
+    return binding->next;
+}
+
+} // namespace
+
+// In the order in which they are built; destroyed the other way round.
+struct Assembly::Parts {
+    Parts(const Config& settings, DataFolder locked, std::size_t core_count)
+        : config(settings), folder(std::move(locked)),
+          fingerprints(random_number(), random_number()), cores(core_count),
+          blocking(static_cast<std::size_t>(settings.store.pool_size), kBlockingQueueMax),
+          inventory(cores, clock), limiter(limits_of(settings.limits), clock) {}
+
+    Config config;
+    DataFolder folder;
+    SystemClock clock;
+    Fingerprinter fingerprints;
+    http::TrustedProxies proxies;
+    OrderTally tally;
+    Cores cores;
+    std::unique_ptr<sql::SqlOrderStore> store;
+    std::unique_ptr<sqlite::SqliteOrderLog> log;
+    LogPosition stored_next{1};
+    std::unique_ptr<OrderWriter> writer;
+    BlockingPool blocking;
+    memory::MemoryInventory inventory;
+    memory::MemoryRateLimiter limiter;
+    std::vector<std::unique_ptr<SaleDirectory>> directories;  // by core, as the next two
+    std::vector<std::unique_ptr<PurchaseService>> purchases;
+    std::vector<std::unique_ptr<http::Api>> apis;
+    std::unique_ptr<Rebuild> rebuild;
+    std::unique_ptr<SaleService> sales;
+    std::unique_ptr<OrderService> orders;
+    std::unique_ptr<Auditor> auditor;
+    std::unique_ptr<Readiness> readiness;
+    std::unique_ptr<metrics::Metrics> metrics_page;
+    std::unique_ptr<http::Server> server;
+    std::promise<Result<std::size_t>> rebuilt;
+    std::future<Result<std::size_t>> when_rebuilt = rebuilt.get_future();
+
+    void build_engine(const std::function<void(const Error&)>& on_fatal);
+    [[nodiscard]] Result<void> build_apis();
+    [[nodiscard]] Result<void> open_server();
+};
+
+void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_fatal) {
+    OrderWriter::Options writing;
+    writing.batch_max = static_cast<std::size_t>(config.store.batch_max);
+    writing.on_fatal = on_fatal;
+    writing.tally = &tally;
+    writer = std::make_unique<OrderWriter>(*log, *store, clock, std::move(writing));
+    for (std::size_t i = 0; i < cores.size(); ++i) {
+        directories.push_back(std::make_unique<SaleDirectory>());
+        purchases.push_back(std::make_unique<PurchaseService>(
+            PurchaseService::Parts{clock, inventory, *log, limiter},
+            OrderIdSource(static_cast<std::uint16_t>(i), random_number()),
+            static_cast<std::size_t>(config.server.in_flight_max) / cores.size() + 1));
+    }
+    rebuild = std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, blocking, *store, *log, *writer,
+                                                       inventory, tally, fingerprints,
+                                                       directories});
+    sales = std::make_unique<SaleService>(*rebuild, *store, inventory, blocking, clock);
+    orders = std::make_unique<OrderService>(*store, *log, *writer, blocking);
+    auditor = std::make_unique<Auditor>(*store, *log, *log, inventory, blocking);
+    readiness = std::make_unique<Readiness>(std::vector<Readiness::Backend>{
+        {"inventory", [this] { return std::string(readiness->has_recovered() ? "up" : "cold"); }},
+        {"order_log", [this] { return std::string(log->is_stalled() ? "disk full" : "up"); }},
+        {"order_store", [this] { return std::string(writer->is_store_up() ? "up" : "down"); }},
+    });
+    metrics_page = std::make_unique<metrics::Metrics>(
+        metrics::Metrics::Parts{cores, directories, purchases, *log, log->commit_seconds(), *writer,
+                                *store, tally, *readiness});
+}
+
+Result<void> Assembly::Parts::build_apis() {
+    for (std::size_t i = 0; i < cores.size(); ++i) {
+        auto verifier = verifier_of(config.identity); // one a core: they are not shared
+        if (!verifier) return tl::make_unexpected(std::move(verifier.error()));
+        http::Api::Parts parts{clock,   fingerprints, *directories[i], *purchases[i],
+                               *sales,  *orders,      *auditor,        *readiness,
+                               [this] { return metrics_page->page(); }, proxies};
+        http::Identity identity({config.admin.token, std::move(*verifier)});
+        apis.push_back(std::make_unique<http::Api>(
+            std::move(parts), std::move(identity),
+            http::Api::Options{static_cast<std::uint16_t>(config.limits.status),
+                               openapi_document()}));
+    }
+    return {};
+}
+
+Result<void> Assembly::Parts::open_server() {
+    const auto listen = parse_listen(config.server.listen);
+    if (!listen) return fail(Errc::invalid, "server.listen: " + config.server.listen);
+    http::ServerOptions options;
+    options.host = listen->host;
+    options.port = listen->port;
+    options.connections_max = static_cast<std::size_t>(config.server.connections_max);
+    options.header_timeout = ms(config.server.header_timeout_s);
+    options.body_timeout = ms(config.server.body_timeout_s);
+    options.idle_timeout = ms(config.server.idle_timeout_s);
+    options.write_timeout = ms(config.server.write_timeout_s);
+    options.tls_cert = config.server.tls_cert;
+    options.tls_key = config.server.tls_key;
+    options.on_trouble = [](std::string_view what) { spdlog::warn("http: {}", what); };
+    auto opened = http::Server::open(cores, std::move(options),
+                                     [this](std::size_t core) -> http::Handler& {
+                                         return *apis[core];
+                                     });
+    if (!opened) return tl::make_unexpected(std::move(opened.error()));
+    server = std::move(*opened);
+    return {};
+}
+
+Result<std::string> sqlite_path_of(const Config& config) {
+    constexpr std::string_view kScheme = "sqlite:";
+    const std::string& url = config.store.url;
+    if (!url.starts_with(kScheme) || url.size() == kScheme.size()) {
+        return fail(Errc::invalid, "store.url must be sqlite:FILE in this version");
+    }
+    const std::filesystem::path file(url.substr(kScheme.size()));
+    return (std::filesystem::path(config.server.data) / file).string(); // absolute ones stay so
+}
+
+Assembly::Assembly(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
+                                                 std::function<void(const Error&)> on_fatal) {
+    const auto store_path = sqlite_path_of(config);
+    if (!store_path) return tl::make_unexpected(store_path.error());
+    auto proxies = http::TrustedProxies::parse(config.server.trusted_proxies);
+    if (!proxies) {
+        return fail(Errc::invalid, "server.trusted_proxies must hold addresses or networks");
+    }
+    auto folder = DataFolder::acquire(config.server.data);
+    if (!folder) return tl::make_unexpected(std::move(folder.error()));
+    if (auto checked = check_files(config.server.data, *store_path); !checked) {
+        return tl::make_unexpected(std::move(checked.error()));
+    }
+    const std::size_t cores = config.server.threads > 0
+                                  ? static_cast<std::size_t>(config.server.threads)
+                                  : std::max(1U, std::thread::hardware_concurrency());
+    auto parts = std::make_unique<Parts>(config, std::move(*folder), cores);
+    parts->proxies = std::move(*proxies);
+
+    auto store = sql::SqlOrderStore::open(
+        {*store_path, static_cast<std::size_t>(config.store.pool_size), sql::StoreMode::serve});
+    if (!store) return tl::make_unexpected(std::move(store.error()));
+    parts->store = std::move(*store);
+    auto log = sqlite::SqliteOrderLog::open(
+        {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max),
+         random_hex(2)},
+        parts->cores, parts->clock, on_fatal);
+    if (!log) return tl::make_unexpected(std::move(log.error()));
+    parts->log = std::move(*log);
+    const auto next = bind(*parts->store, *parts->log);
+    if (!next) return tl::make_unexpected(next.error());
+    parts->stored_next = *next;
+    parts->log->stored(*next);
+
+    parts->build_engine(on_fatal);
+    if (auto built = parts->build_apis(); !built) {
+        return tl::make_unexpected(std::move(built.error()));
+    }
+    if (auto opened = parts->open_server(); !opened) {
+        return tl::make_unexpected(std::move(opened.error()));
+    }
+    return std::unique_ptr<Assembly>(new Assembly(std::move(parts)));
+}
+
+Assembly::~Assembly() {
+    if (parts_ && parts_->server) stop();
+}
+
+void Assembly::start() {
+    parts_->cores.start();
+    parts_->writer->start(parts_->stored_next);
+    parts_->server->start();
+    Parts* parts = parts_.get();
+    const auto rebuild_all = [parts]() -> Task<void> {
+        const std::vector<SaleNo> every_sale;
+        auto rebuilt = co_await parts->rebuild->run(every_sale);
+        if (rebuilt) parts->readiness->set_recovered();
+        parts->rebuilt.set_value(std::move(rebuilt));
+    };
+    boost::asio::co_spawn(parts->cores.at(0).executor(), rebuild_all, boost::asio::detached);
+}
+
+Result<std::size_t> Assembly::wait_until_ready(std::chrono::milliseconds at_most) {
+    if (parts_->when_rebuilt.wait_for(at_most) != std::future_status::ready) {
+        return fail(Errc::timeout);
+    }
+    return parts_->when_rebuilt.get();
+}
+
+bool Assembly::stop() {
+    Parts& parts = *parts_;
+    parts.readiness->set_stopping();
+    const bool is_clean = parts.server->drain(kDrainMax);
+    parts.writer->stop(kWriterStopMax);
+    parts.log->stop();
+    parts.blocking.stop();
+    parts.cores.stop();
+    parts.server.reset();
+    return is_clean;
+}
+
+std::string Assembly::url() const {
+    const Config& config = parts_->config;
+    const auto listen = parse_listen(config.server.listen);
+    const std::string host = listen ? listen->host : "127.0.0.1";
+    const bool is_v6 = host.find(':') != std::string::npos;
+    const std::string scheme = config.server.tls_cert.empty() ? "http://" : "https://";
+    return scheme + (is_v6 ? "[" + host + "]" : host) + ":" +
+           std::to_string(parts_->server->port());
+}
+
+} // namespace doorbuster

@@ -1,0 +1,11 @@
+// Where log lines go: to stderr, as text for people or as one JSON object a line.
+#pragma once
+
+#include "app/config.h"
+
+namespace doorbuster {
+
+// Once, by the main thread, before anything logs.
+void set_up_logging(const OutputConfig& config);
+
+} // namespace doorbuster

@@ -1,0 +1,21 @@
+// The books of a data folder, read from its files: for `audit` and `export` without a server, also
+// while one runs. Read-only. Called on the main thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/commands/command_context.h"
+#include "app/config.h"
+#include "base/result.h"
+
+namespace doorbuster {
+
+// As OfflineAudit and OfflineExport say.
+[[nodiscard]] Result<std::vector<AuditRow>> audit_offline(const Config& config,
+                                                          const std::optional<std::string>& sale);
+[[nodiscard]] Result<void> export_offline(const Config& config, const std::string& sale,
+                                          const OrderSink& sink);
+
+} // namespace doorbuster
