@@ -306,9 +306,11 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
         {*store_path, static_cast<std::size_t>(config.store.pool_size), sql::StoreMode::serve});
     if (!store) return tl::make_unexpected(std::move(store.error()));
     parts->store = std::move(*store);
+    const auto binding = parts->store->log_binding();
+    if (!binding) return tl::make_unexpected(binding.error());
     auto log = sqlite::SqliteOrderLog::open(
         {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max),
-         random_hex(2)},
+         random_hex(2), !binding->log_id.empty()},
         parts->cores, parts->clock, on_fatal);
     if (!log) return tl::make_unexpected(std::move(log.error()));
     parts->log = std::move(*log);
@@ -316,6 +318,8 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     if (!next) return tl::make_unexpected(next.error());
     parts->stored_next = *next;
     parts->log->stored(*next);
+    parts->store->adopt();
+    parts->log->adopt();
 
     parts->build_engine(on_fatal);
     if (auto built = parts->build_apis(); !built) {

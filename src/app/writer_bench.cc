@@ -78,7 +78,7 @@ private:
             sql::SqlOrderStore::open({folder_ + "/orders.db", 1, sql::StoreMode::serve});
         if (!store) return tl::make_unexpected(store.error());
         store_ = std::move(*store);
-        auto log = sqlite::SqliteOrderLog::open({folder_, options_.orders + 1'000'000, "bench"},
+        auto log = sqlite::SqliteOrderLog::open({folder_, options_.orders + 1'000'000, "bench", false},
                                                 cores_, clock_,
                                                 [this](const Error& error) { failed(error); });
         if (!log) return tl::make_unexpected(log.error());

@@ -26,7 +26,7 @@ from harness.settings import BOUND_S, LOAD_S, scaled
 from harness.swarm import Swarm, run_all
 from harness.waiting import eventually
 
-ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_ROUNDS", scaled(60, 20)))
+ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_ROUNDS", scaled(120, 50)))
 SEED = int(os.environ.get("DOORBUSTER_CRASH_SEED", time.time_ns() % 1_000_000))
 CONNECTIONS = 32
 LIMIT = 3

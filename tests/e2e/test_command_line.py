@@ -1,7 +1,9 @@
 """The command line: exit statuses, one JSON document for programs, settings and their order."""
 
+import contextlib
 import json
 import socket
+import sqlite3
 
 import pytest
 
@@ -173,6 +175,29 @@ def test_the_audit_of_a_stopped_server(make_server):
                              environment=environment)
         assert result.status == 0, result
         contract.check_audit(result.json()[0], sold=1, inventory_remaining=None)
+
+
+@pytest.mark.parametrize("damage", [
+    "DELETE FROM orders WHERE id = :order", "UPDATE orders SET quantity = 2 WHERE id = :order",
+    "UPDATE sales SET sold = sold + 1"])
+def test_an_audit_finds_books_that_do_not_balance(make_server, damage):
+    """The one test here that knows the store's tables: somebody has edited them by hand."""
+    server = make_server()
+    sale = server.create_sale(50, per_user_limit=5)
+    orders = [server.bought(sale, f"buyer-{number}") for number in range(3)]
+    for order in orders:
+        server.confirmed(order["order_id"], order["user_id"])
+    server.stop()
+    with contextlib.closing(sqlite3.connect(server.data / "orders.db")) as store, store:
+        changed = store.execute(damage, {"order": orders[1]["order_id"]}
+                                if ":order" in damage else {}).rowcount
+    assert changed == 1
+    result = run_command("audit", "--data", server.data, "--sale", sale, "--json")
+    assert result.status == 1, result
+    book = result.json()[0]
+    assert book["balanced"] is False and book["violations"], result
+    assert all(isinstance(violation, str) for violation in book["violations"]), result
+    assert run_command("audit", "--data", server.data).status == 1
 
 
 def test_audits_that_cannot_be(server, tmp_path):

@@ -148,14 +148,14 @@ def test_the_api_description_is_served(server):
 
 def test_metrics_count_what_happens(make_server):
     server = make_server(settings={"limits.per_user_per_second": 1})
-    sale = server.create_sale(3, per_user_limit=5)
+    sale = server.create_sale(1_000, per_user_limit=100)
     server.bought(sale, "first")
     eventually(lambda: server.audit(sale)["orders"].get("confirmed", 0) == 1,
                "the order writer has stored the first order")
     server.bought(sale, "second")
     statuses = {server.buy(sale, "keen").status for _ in range(30)}
     assert 429 in statuses, statuses
-    server.buy(sale, "late", 5)
+    server.buy(sale, "greedy", 101)
     response = server.call("GET", "/metrics")
     assert response.status == 200
     assert response.header("content-type").startswith("text/plain"), response.headers

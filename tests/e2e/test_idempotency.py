@@ -175,7 +175,8 @@ def test_other_keys_are_refused_by_name(server, key):
     sale = server.create_sale(5)
     response = server.buy(sale, "buyer", headers={"Idempotency-Key": key})
     contract.expect(response, 400)
-    assert "idempotency" in response.text.lower(), response
+    if key.isprintable() or "\t" in key:  # else no header of HTTP at all, and refused as such
+        assert "idempotency" in response.text.lower(), response
     contract.check_audit(server.audit(sale), sold=0)
 
 

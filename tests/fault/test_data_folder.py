@@ -46,10 +46,12 @@ def check_all_there(server, sale: str, promised: dict) -> None:
 
 
 def fingerprint(folder) -> dict:
-    """What the files of log and store hold; SQLite's shared memory is no content."""
+    """What the files of log and store hold; SQLite's shared memory and an empty write-ahead log
+    are no content."""
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()
             for file in sorted(folder.iterdir())
-            if file.name.startswith(("log", "orders")) and not file.name.endswith("-shm")}
+            if file.name.startswith(("log", "orders")) and not file.name.endswith("-shm")
+            and not (file.name.endswith("-wal") and file.stat().st_size == 0)}
 
 
 def check_refuses(server, *words: str) -> str:
@@ -226,7 +228,7 @@ def test_a_rotten_store_never_sells_what_it_does_not_know(make_server, clean, at
     try:
         server.start()
     except ServerExited as refusal:
-        assert refusal.status > 0 and "orders.db" in refusal.output, refusal
+        assert refusal.status > 0 and "store" in refusal.output, refusal
 
 
 # -- files that do not belong together ------------------------------------------------------------
@@ -294,7 +296,8 @@ def raise_format(database) -> bool:
         for table in tables:
             columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]
             for column in columns:
-                if column in ("format", "format_version", "schema_version"):
+                if column in ("format", "format_version", "schema_version") or \
+                        column == "version" and "schema" in table:
                     found |= connection.execute(
                         f'UPDATE "{table}" SET "{column}" = 999').rowcount > 0
             if {"name", "value"} <= set(columns):
@@ -312,7 +315,7 @@ def test_a_folder_of_a_newer_version_is_refused(make_server, clean, name):
     server = clean.copy_to(make_server(start=False))
     assert raise_format(server.data / name), f"{name} says nowhere which format it has"
     output = check_refuses(server, "version", "format", "newer")
-    assert name in output, output
+    assert name in output or {"log.db": "log", "orders.db": "store"}[name] in output, output
 
 
 def test_a_second_process_on_the_same_folder_is_refused(make_server):

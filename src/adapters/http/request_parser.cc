@@ -107,7 +107,8 @@ public:
         put(boost::asio::const_buffer(data_ + begin, end - begin), ec);
         if (parser_.state_ == ParseState::failed) return;
         if (ec || !is_header_done()) {
-            parser_.fail(400, detail_of(ec));
+            const std::string_view header(data_ + begin, end - begin);
+            parser_.fail(400, ec == Error::bad_value ? bad_value_in(header) : detail_of(ec));
             return;
         }
         finish();
@@ -116,12 +117,32 @@ public:
 private:
     using Error = beast::http::error;
 
+    // Names the header, where it is one of those that people set by hand.
+    static std::string_view bad_value_in(std::string_view header) {
+        constexpr std::pair<std::string_view, std::string_view> kNamed[] = {
+            {"idempotency-key:", "malformed value of the header Idempotency-Key"},
+            {"x-user-id:", "malformed value of the header X-User-Id"},
+            {"authorization:", "malformed value of the header Authorization"},
+            {"content-type:", "malformed value of the header Content-Type"},
+        };
+        while (!header.empty()) {
+            const std::string_view line = header.substr(0, header.find("\r\n"));
+            header.remove_prefix(std::min(header.size(), line.size() + 2));
+            const bool is_bad = std::ranges::any_of(line, [](char c) {
+                return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
+            });
+            for (const auto& [name, detail] : kNamed) {
+                if (is_bad && beast::iequals(line.substr(0, name.size()), name)) return detail;
+            }
+        }
+        return "malformed header value";
+    }
+
     static std::string_view detail_of(const beast::error_code& ec) {
         if (ec == Error::bad_method) return "malformed method";
         if (ec == Error::bad_target) return "malformed request target";
         if (ec == Error::bad_version) return "the HTTP version must be 1.0 or 1.1";
         if (ec == Error::bad_field) return "malformed header name";
-        if (ec == Error::bad_value) return "malformed header value";
         if (ec == Error::bad_line_ending) return "malformed line end";
         if (ec == Error::bad_content_length) return "malformed Content-Length";
         if (ec == Error::multiple_content_length) return "more than one Content-Length";

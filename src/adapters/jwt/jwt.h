@@ -5,7 +5,8 @@
 // before any signature is computed. What it does not do: fetch keys, decrypt, remember tokens.
 //
 // A Verifier belongs to one thread at a time: GnuTLS promises no more for its key objects. Make one
-// a core; they share nothing. verify() neither blocks nor waits, and takes 10 to 300 µs.
+// a core; they share nothing. verify() never waits; a good token costs about a microsecond with
+// HS256, some tens with RS256, a hundred or two with ES256 and EdDSA.
 #pragma once
 
 #include <cstddef>

@@ -218,8 +218,8 @@ private:
             return tl::unexpected<Error>(refused.error());
         }
         const std::size_t before = keys_.size();
-        const auto fit = type == "oct" ? read_oct(text_of("k"), text_of("kid"))
-                                       : read_public(json::serialize(value), text_of("kid"));
+        auto fit = type == "oct" ? read_oct(text_of("k"), text_of("kid"))
+                                 : read_public(json::serialize(value), text_of("kid"));
         if (fit && keys_.size() > before && !algorithm.empty() &&
             algorithm_of(algorithm) != keys_.back().algorithm()) {
             return fail(Errc::invalid, "the JWK's alg " + algorithm + " does not fit its kty");

@@ -47,7 +47,7 @@ void create_tables(soci::session& session) {
         session << statement;
         statement.clear();
     }
-    session << "INSERT INTO doorbuster_schema (version) VALUES (:version)",
+    session << "INSERT INTO doorbuster_schema (schema_version) VALUES (:version)",
         soci::use(kSchemaVersion);
     transaction.commit();
 }
@@ -93,16 +93,18 @@ SqlOrderStore::SqlOrderStore() = default;
 SqlOrderStore::~SqlOrderStore() = default;
 
 Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions options) {
-    return guarded("opening the order store", [&]() -> Result<std::unique_ptr<SqlOrderStore>> {
+    return guarded(options.sqlite_path, "opening the order store", [&]() -> Result<std::unique_ptr<SqlOrderStore>> {
         const bool is_read_only = options.mode == StoreMode::read_only;
         const std::string connect = "dbname=\"" + options.sqlite_path + "\" timeout=" +
                                     std::to_string(kBusyWaitSeconds) + " synchronous=full" +
                                     (is_read_only ? " readonly=true" : "");
         std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);
+        store->name_ = options.sqlite_path;
         store->pool_ = std::make_unique<Pool>(options.pool_size);
         for (std::size_t i = 0; i < options.pool_size; ++i) {
             soci::session& session = store->pool_->at(i);
             session.open(soci::sqlite3, connect);
+            set_on_close(session, OnClose::keep_log);
             if (!is_read_only) session << "PRAGMA wal_autocheckpoint=0"; // the writer's business
         }
         Lease lease(*store->pool_);
@@ -126,13 +128,18 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
                                            std::to_string(kSchemaVersion) +
                                            ". Start the version that wrote it");
         }
-        if (!is_read_only) store->writer_ = std::make_unique<Writer>(connect);
+        if (!is_read_only) store->writer_ = std::make_unique<Writer>(store->name_, connect);
         return store;
     });
 }
 
+void SqlOrderStore::adopt() {
+    for (std::size_t i = 0; i < pool_->size(); ++i) set_on_close(pool_->at(i), OnClose::tidy_up);
+    if (writer_) writer_->adopt();
+}
+
 Result<LogBinding> SqlOrderStore::log_binding() {
-    return guarded("reading the log's position", [&]() -> Result<LogBinding> {
+    return guarded(name_, "reading the log's position", [&]() -> Result<LogBinding> {
         Lease lease(*pool_);
         LogBinding binding;
         Integer next = 1;
@@ -148,7 +155,7 @@ Result<void> SqlOrderStore::bind_log(const std::string& log_id) {
     if (!binding->log_id.empty()) {
         return fail(Errc::conflict, "the store belongs to log " + binding->log_id);
     }
-    return guarded("naming the log", [&]() -> Result<void> {
+    return guarded(name_, "naming the log", [&]() -> Result<void> {
         Lease lease(*pool_);
         *lease << text::insert_log, soci::use(log_id, "log_id");
         return {};
@@ -156,7 +163,7 @@ Result<void> SqlOrderStore::bind_log(const std::string& log_id) {
 }
 
 Result<Order> SqlOrderStore::find_order(const OrderId& id) {
-    return guarded("reading an order", [&]() -> Result<Order> {
+    return guarded(name_, "reading an order", [&]() -> Result<Order> {
         Lease lease(*pool_);
         OrderRow row;
         const std::string wanted = id.text();
@@ -174,7 +181,7 @@ Result<Order> SqlOrderStore::find_order(const OrderId& id) {
 Result<std::vector<Order>> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& filter,
                                                       const std::optional<OrderId>& after,
                                                       std::size_t limit) {
-    return guarded("listing orders", [&]() -> Result<std::vector<Order>> {
+    return guarded(name_, "listing orders", [&]() -> Result<std::vector<Order>> {
         Lease lease(*pool_);
         const IdRange range = ids_of(sale);
         const std::string after_id = after ? after->text() : "";
@@ -214,7 +221,7 @@ Result<std::vector<Order>> SqlOrderStore::list_orders(SaleNo sale, const OrderFi
 
 Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
                                                  TimePoint keys_since, SaleSnapshotSink& sink) {
-    return guarded("reading the store's snapshot", [&]() -> Result<LogPosition> {
+    return guarded(name_, "reading the store's snapshot", [&]() -> Result<LogPosition> {
         Lease lease(*pool_);
         soci::session& session = *lease;
         const Transaction transaction(session, Transaction::Kind::read);
@@ -262,7 +269,7 @@ Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
 }
 
 Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
-    return guarded("reading the books", [&]() -> Result<Books> {
+    return guarded(name_, "reading the books", [&]() -> Result<Books> {
         Lease lease(*pool_);
         soci::session& session = *lease;
         const Transaction transaction(session, Transaction::Kind::read);
@@ -320,7 +327,7 @@ OrderStore::Connections SqlOrderStore::connections() const {
 }
 
 Result<void> SqlOrderStore::ping() {
-    return guarded("reaching the store", [&]() -> Result<void> {
+    return guarded(name_, "reaching the store", [&]() -> Result<void> {
         Lease lease(*pool_);
         Integer version = 0;
         *lease << text::select_schema_version, soci::into(version);

@@ -25,6 +25,10 @@ public:
     [[nodiscard]] static Result<std::unique_ptr<SqlOrderStore>> open(OrderStoreOptions options);
     ~SqlOrderStore() override;
 
+    // The files have been found right: from here on closing the store may tidy them up. Before
+    // that, a start that is refused leaves them as they were.
+    void adopt();
+
     [[nodiscard]] Result<LogBinding> log_binding() override;
     [[nodiscard]] Result<void> bind_log(const std::string& log_id) override;
 
@@ -61,6 +65,7 @@ private:
 
     SqlOrderStore();
 
+    std::string name_; // for messages: the file
     std::unique_ptr<Pool> pool_;
     std::unique_ptr<Writer> writer_;
 };

@@ -1,7 +1,7 @@
 -- Every statement of the order store, by name. CMake turns this file into sql_text.h.
 
 -- name: select_schema_version
-SELECT version FROM doorbuster_schema;
+SELECT schema_version FROM doorbuster_schema;
 
 -- name: select_log
 SELECT log_id, next FROM order_log;

@@ -122,7 +122,7 @@ std::vector<SaleRow> select_sales(soci::session& session, const std::string& tai
 
 Result<std::pair<StoredSale, bool>> SqlOrderStore::create_sale(const SaleTerms& terms,
                                                                const std::string& created_as) {
-    return guarded("creating a sale", [&]() -> Result<std::pair<StoredSale, bool>> {
+    return guarded(name_, "creating a sale", [&]() -> Result<std::pair<StoredSale, bool>> {
         Lease lease(*pool_);
         Transaction transaction(*lease, Transaction::Kind::write);
         if (auto there = select_sales(*lease, "WHERE id = :id", terms.id); !there.empty()) {
@@ -144,7 +144,7 @@ Result<std::pair<StoredSale, bool>> SqlOrderStore::create_sale(const SaleTerms& 
 }
 
 Result<StoredSale> SqlOrderStore::find_sale(std::string_view id) {
-    return guarded("reading a sale", [&]() -> Result<StoredSale> {
+    return guarded(name_, "reading a sale", [&]() -> Result<StoredSale> {
         Lease lease(*pool_);
         auto rows = select_sales(*lease, "WHERE id = :id", std::string(id));
         if (rows.empty()) return fail(Errc::not_found, "sale " + std::string(id));
@@ -154,7 +154,7 @@ Result<StoredSale> SqlOrderStore::find_sale(std::string_view id) {
 
 Result<std::vector<StoredSale>> SqlOrderStore::list_sales(const std::string& after,
                                                           std::size_t limit) {
-    return guarded("listing sales", [&]() -> Result<std::vector<StoredSale>> {
+    return guarded(name_, "listing sales", [&]() -> Result<std::vector<StoredSale>> {
         Lease lease(*pool_);
         const std::string tail = "WHERE id > :id ORDER BY id LIMIT " + std::to_string(limit);
         std::vector<StoredSale> sales;
@@ -167,7 +167,7 @@ Result<std::vector<StoredSale>> SqlOrderStore::list_sales(const std::string& aft
 
 Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const TermsChange& change,
                                               const std::optional<ChangeKey>& key) {
-    return guarded("changing a sale", [&]() -> Result<StoredSale> {
+    return guarded(name_, "changing a sale", [&]() -> Result<StoredSale> {
         Lease lease(*pool_);
         Transaction transaction(*lease, Transaction::Kind::write);
         auto rows = select_sales(*lease, "WHERE id = :id", id);
@@ -210,7 +210,7 @@ Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const Terms
 }
 
 Result<std::vector<StoredSale>> SqlOrderStore::next_epochs(std::span<const SaleNo> wanted) {
-    return guarded("opening the next epoch", [&]() -> Result<std::vector<StoredSale>> {
+    return guarded(name_, "opening the next epoch", [&]() -> Result<std::vector<StoredSale>> {
         Lease lease(*pool_);
         Transaction transaction(*lease, Transaction::Kind::write);
         std::vector<StoredSale> sales;

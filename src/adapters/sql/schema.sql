@@ -3,7 +3,7 @@
 -- time, so the primary key serves every look-up that a sale needs (docs/adr/0001).
 
 CREATE TABLE doorbuster_schema (
-    version INTEGER NOT NULL
+    schema_version INTEGER NOT NULL
 );
 
 -- Which log this store takes its orders from, and the position of the first record not applied.

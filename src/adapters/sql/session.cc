@@ -1,7 +1,8 @@
 #include "adapters/sql/session.h"
 
+#include <algorithm>
+
 namespace doorbuster::sql {
-namespace {
 
 Errc kind_of(const soci::soci_error& failure) {
     if (const auto* sqlite = dynamic_cast<const soci::sqlite3_soci_error*>(&failure)) {
@@ -18,10 +19,17 @@ Errc kind_of(const soci::soci_error& failure) {
     return Errc::io;
 }
 
-} // namespace
+Error error_of(const soci::soci_error& failure, const std::string& store, const char* doing) {
+    // SOCI appends the whole statement and its values, which may name buyers.
+    std::string what = failure.what();
+    what.resize(std::min(what.size(), what.find(" while ")));
+    return Error{make_error_code(kind_of(failure)), store + ": " + doing + ": " + what};
+}
 
-Error error_of(const soci::soci_error& failure, const std::string& doing) {
-    return Error{make_error_code(kind_of(failure)), doing + ": " + failure.what()};
+void set_on_close(soci::session& session, OnClose what) {
+    auto* backend = static_cast<soci::sqlite3_session_backend*>(session.get_backend());
+    const int keep = what == OnClose::keep_log ? 1 : 0;
+    sqlite_api::sqlite3_db_config(backend->conn_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep, nullptr);
 }
 
 Transaction::Transaction(soci::session& session, Kind kind) : session_(session) {

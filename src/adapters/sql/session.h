@@ -20,17 +20,26 @@ namespace doorbuster::sql {
 // SOCI binds `long long`, not `long`.
 using Integer = long long;
 
-[[nodiscard]] Error error_of(const soci::soci_error& failure, const std::string& doing);
+// `store` is what people call it: its file.
+[[nodiscard]] Error error_of(const soci::soci_error& failure, const std::string& store,
+                             const char* doing);
+[[nodiscard]] Errc kind_of(const soci::soci_error& failure);
 
 // Runs `f` and turns what SOCI throws into an Error that says what was being done. Nothing of
 // SOCI's exceptions leaves the adapter.
-template <class F> std::invoke_result_t<F&> guarded(const char* doing, F f) {
+template <class F>
+std::invoke_result_t<F&> guarded(const std::string& store, const char* doing, F f) {
     try {
         return f();
     } catch (const soci::soci_error& failure) {
-        return tl::make_unexpected(error_of(failure, doing));
+        return tl::make_unexpected(error_of(failure, store, doing));
     }
 }
+
+// May closing the last session copy the write-ahead log into the file and delete it? Not while the
+// files are only being looked at: a start that is refused must leave them as they were.
+enum class OnClose { keep_log, tidy_up };
+void set_on_close(soci::session& session, OnClose what);
 
 // Rolls back unless it was committed.
 class Transaction {

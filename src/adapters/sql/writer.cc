@@ -25,7 +25,9 @@ void SqlOrderStore::Writer::Columns::add(const LogRecord& record) {
     created_at.push_back(to_ms(record.order.created_at()));
 }
 
-SqlOrderStore::Writer::Writer(const std::string& connect) : session_(soci::sqlite3, connect) {
+SqlOrderStore::Writer::Writer(const std::string& name, const std::string& connect)
+    : name_(name), session_(soci::sqlite3, connect) {
+    set_on_close(session_, OnClose::keep_log);
     session_ << "PRAGMA wal_autocheckpoint=0";
 }
 
@@ -33,7 +35,7 @@ SqlOrderStore::Writer::~Writer() = default;
 
 Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition next,
                                                  std::span<const LogRecord> records) {
-    return guarded("storing orders", [&]() -> Result<ApplyReport> {
+    return guarded(name_, "storing orders", [&]() -> Result<ApplyReport> {
         for (const bool with_care : {false, true}) {
             ApplyReport report;
             Transaction transaction(session_, Transaction::Kind::write);
@@ -119,7 +121,7 @@ SqlOrderStore::Writer::apply_fast(std::span<const LogRecord> records, ApplyRepor
             const auto inserted = static_cast<std::size_t>(insert.get_affected_rows());
             if (inserted != columns_.id.size()) return Fast::needs_care; // duplicates
         } catch (const soci::soci_error& failure) {
-            if (error_of(failure, "").is(Errc::conflict)) return Fast::needs_care;
+            if (kind_of(failure) == Errc::conflict) return Fast::needs_care;
             throw;
         }
     }
@@ -200,7 +202,7 @@ void SqlOrderStore::Writer::apply_one(SaleBatch& sale, const LogRecord& record,
             session_ << "RELEASE one_order";
             return;
         } catch (const soci::soci_error& failure) {
-            if (!error_of(failure, "").is(Errc::conflict)) throw;
+            if (kind_of(failure) != Errc::conflict) throw;
             cause = failure.what();
         }
     }
@@ -225,7 +227,7 @@ void SqlOrderStore::Writer::checkpoint_if_due() {
             soci::into(copied);
     } catch (const soci::soci_error& failure) {
         // No room to copy into the file: the write-ahead log keeps the orders, later is fine.
-        if (!error_of(failure, "").is(Errc::unavailable)) throw;
+        if (kind_of(failure) != Errc::unavailable) throw;
     }
 }
 

@@ -14,11 +14,13 @@ namespace doorbuster::sql {
 
 class SqlOrderStore::Writer {
 public:
-    explicit Writer(const std::string& connect);
+    Writer(const std::string& name, const std::string& connect);
+
     ~Writer();
 
     [[nodiscard]] Result<ApplyReport> apply(LogPosition from, LogPosition next,
                                             std::span<const LogRecord> records);
+    void adopt() { set_on_close(session_, OnClose::tidy_up); }
 
 private:
     // What a batch does to one sale.
@@ -45,6 +47,7 @@ private:
     static void report_sales(const std::map<SaleNo, SaleBatch>& sales, ApplyReport& report);
     void checkpoint_if_due();
 
+    std::string name_;
     soci::session session_;
     // Bound to insert_, refilled for every batch.
     struct Columns {

@@ -96,6 +96,8 @@ Result<Database> Database::open(const std::string& path, OpenMode mode) {
                                   (raw != nullptr ? sqlite3_errmsg(raw) : "out of memory"));
     }
     sqlite3_extended_result_codes(raw, 1);
+    // A start that is refused must leave the files as they were.
+    sqlite3_db_config(raw, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     sqlite3_busy_timeout(raw, kBusyWaitMsMax);
     sqlite3_wal_hook(raw, remember_wal_pages, database.wal_pages_.get());
     return database;
@@ -120,6 +122,10 @@ Result<Statement> Database::prepare(std::string_view sql) {
     statement.statement_.reset(raw);
     statement.database_ = database_.get();
     return statement;
+}
+
+void Database::tidy_up_on_close() {
+    sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 }
 
 Result<void> Database::checkpoint() {

@@ -52,6 +52,8 @@ public:
     // Statements without rows, separated by semicolons.
     [[nodiscard]] Result<void> execute(const char* sql);
     [[nodiscard]] Result<Statement> prepare(std::string_view sql);
+    // May closing copy the write-ahead log into the file and delete it? Not at first.
+    void tidy_up_on_close();
     // Copies the write-ahead log into the file, as far as readers let it; its syncs are checked.
     [[nodiscard]] Result<void> checkpoint();
     // Pages in the write-ahead log as of the last commit on this connection.

@@ -15,13 +15,15 @@ constexpr const char* kSchema =
     "  crc     INTEGER NOT NULL," // of first, records and body
     "  body    BLOB    NOT NULL);";
 
-Result<std::string> read_meta(Database& database, std::string_view name) {
+Result<std::string> read_meta(Database& database, const std::string& path,
+                              std::string_view name) {
     auto select = database.prepare("SELECT value FROM log_meta WHERE name = ?1");
     if (!select) return tl::make_unexpected(std::move(select.error()));
     select->bind(1, name);
     auto row = select->step();
     if (!row) return tl::make_unexpected(std::move(row.error()));
-    if (!*row) return fail(Errc::corrupt, "the order log has no entry '" + std::string(name) + "'");
+    if (!*row) return fail(Errc::corrupt, path + " has lost its entry '" + std::string(name) +
+                                       "'. Restore log.db and log.db-wal from a copy");
     return std::string(select->text(0));
 }
 
@@ -56,14 +58,14 @@ Result<void> create_log_tables(Database& database, const std::string& log_id) {
 }
 
 Result<std::string> check_log_file(Database& database, const std::string& path) {
-    auto format = read_meta(database, "format");
+    auto format = read_meta(database, path, "format");
     if (!format) return format;
     if (*format != std::to_string(kLogFormat)) {
         return fail(Errc::too_new, path + " has format version " + *format + ", this one reads " +
                                        std::to_string(kLogFormat) +
                                        ". Start the version that wrote it");
     }
-    return read_meta(database, "log_id");
+    return read_meta(database, path, "log_id");
 }
 
 std::int64_t group_checksum(std::uint64_t first, std::uint64_t records, std::string_view body) {

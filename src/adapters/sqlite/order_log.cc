@@ -83,21 +83,30 @@ SqliteOrderLog::open(OrderLogOptions options, Cores& cores, const Clock& clock,
 }
 
 Result<void> SqliteOrderLog::open_database() {
-    is_new_ = !std::filesystem::exists(path_);
-    if (is_new_ && watermark_.position().get() > 0) {
+    const bool has_promises = options_.is_expected || watermark_.position().get() > 0;
+    const auto lost = [this] {
         return fail(Errc::lost_tail,
-                    path_ + " is missing, but " + options_.folder + "/log.mark says that it held " +
-                        std::to_string(watermark_.position().get()) +
-                        " acknowledged records. Put the file back (with its -wal file)");
-    }
+                    path_ + " is missing or empty, but it held " +
+                        (watermark_.position().get() > 0
+                             ? std::to_string(watermark_.position().get()) + " acknowledged records"
+                             : std::string("the orders of the store beside it")) +
+                        ". Put the file back (with its -wal file)");
+    };
+    std::error_code no_file;
+    is_new_ = !std::filesystem::exists(path_);
+    // SQLite would throw away the write-ahead log of an empty file as soon as it opens it.
+    const bool is_empty = is_new_ || std::filesystem::file_size(path_, no_file) == 0 || no_file;
+    if (is_empty && has_promises) return lost();
     auto database = open_log_file(path_, OpenMode::read_write_create);
     if (!database) return tl::make_unexpected(std::move(database.error()));
     writing_ = std::move(*database);
     auto has_tables = has_log_tables(*writing_);
     if (!has_tables) return tl::make_unexpected(std::move(has_tables.error()));
     if (!*has_tables) {
+        if (has_promises) return lost();
         is_new_ = true;
         if (auto made = create_log_tables(*writing_, options_.new_log_id); !made) return made;
+        if (auto copied = writing_->checkpoint(); !copied) return copied;
         // The file's entry in its folder must be as durable as the file.
         if (auto synced = sync_folder(options_.folder); !synced) return synced;
     }
@@ -152,6 +161,8 @@ Result<void> SqliteOrderLog::load_bounds() {
 }
 
 SqliteOrderLog::~SqliteOrderLog() { stop(); }
+
+void SqliteOrderLog::adopt() { writing_->tidy_up_on_close(); }
 
 void SqliteOrderLog::stop() {
     {

@@ -36,6 +36,7 @@ struct OrderLogOptions {
     std::string folder;          // of log.db and log.mark
     std::uint64_t lag_max = 0;   // records enqueued but not in the store; past it enqueue refuses
     std::string new_log_id;      // random, used if the log is new
+    bool is_expected = false;    // the store names a log: a new one cannot be it
 };
 
 class SqliteOrderLog final : public OrderLog, public OrderLogReader {
@@ -51,6 +52,9 @@ public:
 
     // True when open() found no log and made one.
     [[nodiscard]] bool is_new() const { return is_new_; }
+    // The log has been found to be the store's: from here on closing it may tidy up its files.
+    // Before that, a start that is refused leaves them as they were.
+    void adopt();
     // Commits what is enqueued and ends the thread. No core may wait for it any more.
     void stop();
 

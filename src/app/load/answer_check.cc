@@ -69,7 +69,7 @@ public:
     [[nodiscard]] const json::object* object() const { return value_.if_object(); }
 
 private:
-    std::array<unsigned char, 4096> memory_;
+    std::array<unsigned char, 2048> memory_{};
     json::monotonic_resource resource_;
     json::value value_;
 };

@@ -51,6 +51,7 @@ FakeShop::Sale FakeShop::sale(const std::string& id) {
 std::vector<std::string> FakeShop::sales() {
     const std::scoped_lock lock(mutex_);
     std::vector<std::string> out;
+    out.reserve(sales_.size());
     for (const auto& [id, state] : sales_) out.push_back(id);
     return out;
 }

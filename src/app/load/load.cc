@@ -129,6 +129,7 @@ public:
 
     void work(const ProgressSink& progress) {
         std::vector<std::jthread> threads;
+        threads.reserve(workers_.size());
         running_ = workers_.size();
         for (const auto& worker : workers_) {
             threads.emplace_back([this, &worker] {

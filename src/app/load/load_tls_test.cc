@@ -69,7 +69,7 @@ protected:
         options_.connections = 4;
         options_.timeout = Duration(5'000);
     }
-    ~LoadOverTls() override { std::remove(ca_file_.c_str()); }
+    void TearDown() override { std::remove(ca_file_.c_str()); }
 
     Result<LoadReport> run() {
         const std::atomic<bool> stop = false;

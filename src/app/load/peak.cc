@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <fmt/format.h>
 #include <fstream>
@@ -129,7 +130,7 @@ std::string json_text(const std::string& text) {
     return boost::json::serialize(boost::json::string(text));
 }
 
-std::string count(double value) { return grouped(static_cast<std::int64_t>(value + 0.5)); }
+std::string count(double value) { return grouped(std::llround(value)); }
 
 // One row of the tables: the latencies of accepted orders.
 std::string cells(const LoadReport& run) {
@@ -142,6 +143,7 @@ std::string cells(const LoadReport& run) {
 
 const LoadReport& PeakPoint::median() const {
     std::vector<const LoadReport*> sorted;
+    sorted.reserve(rounds.size());
     for (const LoadReport& round : rounds) sorted.push_back(&round);
     std::ranges::sort(sorted, {}, [](const LoadReport* r) { return r->accepted_per_second(); });
     return *sorted[(sorted.size() - 1) / 2];

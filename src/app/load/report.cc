@@ -1,6 +1,7 @@
 #include "app/load/report.h"
 
 #include <boost/json/serialize.hpp>
+#include <cmath>
 #include <cstdio>
 #include <fmt/format.h>
 #include <iterator>
@@ -116,8 +117,8 @@ std::string to_table(const LoadReport& report) {
     if (report.retries > 0) count("retries", report.retries);
     if (report.unsent > 0) count("due but not sent", report.unsent);
     line("seconds", fmt::format("{:.3f}", report.seconds));
-    count("attempts/s", static_cast<std::uint64_t>(report.attempts_per_second() + 0.5));
-    count("accepted/s", static_cast<std::uint64_t>(report.accepted_per_second() + 0.5));
+    count("attempts/s", static_cast<std::uint64_t>(std::llround(report.attempts_per_second())));
+    count("accepted/s", static_cast<std::uint64_t>(std::llround(report.accepted_per_second())));
 
     fmt::format_to(std::back_inserter(out), "\n{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}\n",
                    "latency, ms", "p50", "p90", "p99", "p99.9", "max");
