@@ -277,7 +277,7 @@ def test_no_promise_is_lost_by_kills_at_random_moments(make_server, capsys):
 
         if dice.random() < 0.2:  # a crash during the recovery
             server.spawn()
-            time.sleep(dice.uniform(0.0, 0.05))  # the moment of the second kill
+            time.sleep(dice.uniform(0.0, 0.05))  # random: the moment of the second kill
             server.kill()
         server.start()
         if restock is not None:

@@ -14,5 +14,5 @@ def eventually(condition, what: str, bound_s: float = BOUND_S, pause_s: float = 
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {bound_s:.0f} s: {what} (last value: {value!r})")
-        time.sleep(pause_s)
+        time.sleep(pause_s)  # poll: the caller's condition, within its bound
         pause_s = min(pause_s * 1.5, 0.25)

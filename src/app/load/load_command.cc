@@ -37,7 +37,7 @@ Without --rate each connection sends its next attempt when the last one is answe
 attempts are due on a fixed schedule and latency counts from when an attempt was due, so that a
 stall of the server is not hidden.
 
-Checked: every status, code, field and header of an answer against the contract; that no order id
+Checked: the status, code, fields and outcome headers of each answer; that no order id
 is given twice; that no buyer gets more than the sale's limit; with --keys, that each key has one
 order and one answer; and, before and after, that the sale's own figures agree with what the buyers
 were told. What cannot be explained is an error.
@@ -142,7 +142,7 @@ CLI::App* add_load_command(CLI::App& app, int& exit_code) {
     command->add_option("--timeout", flags->timeout, "For a connection and for an answer")
         ->capture_default_str()
         ->type_name("D");
-    command->add_option("--threads", o.threads, "Threads that send; one does about 80,000/s")
+    command->add_option("--threads", o.threads, "Threads that send; they share the machine")
         ->capture_default_str()
         ->type_name("N");
     command
