@@ -30,3 +30,36 @@ doorbuster_tests(jwt adapters/jwt doorbuster_jwt)
 doorbuster_tests(app app doorbuster_app)
 doorbuster_tests(commands app/commands doorbuster_app)
 doorbuster_tests(load app/load doorbuster_app)
+
+# The black-box tests run this build's own binary. A sanitizer makes it ten times slower: the tests
+# then run with smaller numbers and wider bounds.
+set(harness_environment DOORBUSTER_BIN=$<TARGET_FILE:doorbuster> PYTHONDONTWRITEBYTECODE=1)
+if(DOORBUSTER_SANITIZE)
+  list(APPEND harness_environment DOORBUSTER_SLOW=1)
+endif()
+
+# One ctest entry a file, so that a failure names its subject.
+function(doorbuster_pytest label timeout_s)
+  file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${label}/test_*.py)
+  foreach(file IN LISTS files)
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "^test_" "" name ${name})
+    add_test(NAME ${label}.${name}
+      COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider ${file}
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(${label}.${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout_s}
+      ENVIRONMENT "${harness_environment}" RUN_SERIAL ON)
+  endforeach()
+endfunction()
+
+doorbuster_pytest(e2e 600)
+doorbuster_pytest(fault 600)
+doorbuster_pytest(crash 600)
+
+# The tree's own rules, and the scripts.
+add_test(NAME tools.layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers ${PROJECT_SOURCE_DIR})
+add_test(NAME tools.style COMMAND ${PROJECT_SOURCE_DIR}/tools/check_style ${PROJECT_SOURCE_DIR})
+add_test(NAME tools.scripts
+  COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/tests
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(tools.layers tools.style tools.scripts PROPERTIES LABELS tools TIMEOUT 300)

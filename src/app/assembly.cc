@@ -123,8 +123,9 @@ Result<void> check_files(const std::string& folder, const std::string& store_pat
     const bool has_mark = std::filesystem::file_size(folder + "/log.mark", ignored) > 0 && !ignored;
     if (has_log && has_mark && !has_store) {
         return fail(Errc::foreign_log, "the store " + store_path + " is missing, and the log " +
-                                           folder + "/log.db belongs to it. Put it back, or move "
-                                                    "log.db and log.mark away to begin anew");
+                                           folder +
+                                           "/log.db belongs to it. Put it back, or move "
+                                           "log.db and log.mark away to begin anew");
     }
     return {};
 }
@@ -166,10 +167,13 @@ Result<LogPosition> bind(sql::SqlOrderStore& store, sqlite::SqliteOrderLog& log)
 // In the order in which they are built; destroyed the other way round.
 struct Assembly::Parts {
     Parts(const Config& settings, DataFolder locked, std::size_t core_count)
-        : config(settings), folder(std::move(locked)),
-          fingerprints(random_number(), random_number()), cores(core_count),
+        : config(settings),
+          folder(std::move(locked)),
+          fingerprints(random_number(), random_number()),
+          cores(core_count),
           blocking(static_cast<std::size_t>(settings.store.pool_size), kBlockingQueueMax),
-          inventory(cores, clock), limiter(limits_of(settings.limits), clock) {}
+          inventory(cores, clock),
+          limiter(limits_of(settings.limits), clock) {}
 
     Config config;
     DataFolder folder;
@@ -181,11 +185,12 @@ struct Assembly::Parts {
     std::unique_ptr<sql::SqlOrderStore> store;
     std::unique_ptr<sqlite::SqliteOrderLog> log;
     LogPosition stored_next{1};
+    bool is_running = false;
     std::unique_ptr<OrderWriter> writer;
     BlockingPool blocking;
     memory::MemoryInventory inventory;
     memory::MemoryRateLimiter limiter;
-    std::vector<std::unique_ptr<SaleDirectory>> directories;  // by core, as the next two
+    std::vector<std::unique_ptr<SaleDirectory>> directories; // by core, as the next two
     std::vector<std::unique_ptr<PurchaseService>> purchases;
     std::vector<std::unique_ptr<http::Api>> apis;
     std::unique_ptr<Rebuild> rebuild;
@@ -216,9 +221,9 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
             OrderIdSource(static_cast<std::uint16_t>(i), random_number()),
             static_cast<std::size_t>(config.server.in_flight_max) / cores.size() + 1));
     }
-    rebuild = std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, blocking, *store, *log, *writer,
-                                                       inventory, tally, fingerprints,
-                                                       directories});
+    rebuild =
+        std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, blocking, *store, *log, *writer,
+                                                 inventory, tally, fingerprints, directories});
     sales = std::make_unique<SaleService>(*rebuild, *store, inventory, blocking, clock);
     orders = std::make_unique<OrderService>(*store, *log, *writer, blocking);
     auditor = std::make_unique<Auditor>(*store, *log, *log, inventory, blocking);
@@ -236,9 +241,10 @@ Result<void> Assembly::Parts::build_apis() {
     for (std::size_t i = 0; i < cores.size(); ++i) {
         auto verifier = verifier_of(config.identity); // one a core: they are not shared
         if (!verifier) return tl::make_unexpected(std::move(verifier.error()));
-        http::Api::Parts parts{clock,   fingerprints, *directories[i], *purchases[i],
-                               *sales,  *orders,      *auditor,        *readiness,
-                               [this] { return metrics_page->page(); }, proxies};
+        http::Api::Parts parts{clock,         fingerprints, *directories[i],
+                               *purchases[i], *sales,       *orders,
+                               *auditor,      *readiness,   [this] { return metrics_page->page(); },
+                               proxies};
         http::Identity identity({config.admin.token, std::move(*verifier)});
         apis.push_back(std::make_unique<http::Api>(
             std::move(parts), std::move(identity),
@@ -262,10 +268,9 @@ Result<void> Assembly::Parts::open_server() {
     options.tls_cert = config.server.tls_cert;
     options.tls_key = config.server.tls_key;
     options.on_trouble = [](std::string_view what) { spdlog::warn("http: {}", what); };
-    auto opened = http::Server::open(cores, std::move(options),
-                                     [this](std::size_t core) -> http::Handler& {
-                                         return *apis[core];
-                                     });
+    auto opened =
+        http::Server::open(cores, std::move(options),
+                           [this](std::size_t core) -> http::Handler& { return *apis[core]; });
     if (!opened) return tl::make_unexpected(std::move(opened.error()));
     server = std::move(*opened);
     return {};
@@ -309,8 +314,8 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     const auto binding = parts->store->log_binding();
     if (!binding) return tl::make_unexpected(binding.error());
     auto log = sqlite::SqliteOrderLog::open(
-        {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max),
-         random_hex(2), !binding->log_id.empty()},
+        {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max), random_hex(2),
+         !binding->log_id.empty()},
         parts->cores, parts->clock, on_fatal);
     if (!log) return tl::make_unexpected(std::move(log.error()));
     parts->log = std::move(*log);
@@ -332,10 +337,11 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
 }
 
 Assembly::~Assembly() {
-    if (parts_ && parts_->server) stop();
+    if (parts_->is_running) stop();
 }
 
 void Assembly::start() {
+    parts_->is_running = true;
     parts_->cores.start();
     parts_->writer->start(parts_->stored_next);
     parts_->server->start();
@@ -364,6 +370,7 @@ bool Assembly::stop() {
     parts.log->stop();
     parts.blocking.stop();
     parts.cores.stop();
+    parts.is_running = false;
     parts.server.reset();
     return is_clean;
 }

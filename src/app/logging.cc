@@ -41,8 +41,7 @@ spdlog::level::level_enum level_of(OutputConfig::LogLevel level) {
 void set_up_logging(const OutputConfig& config) {
     auto logger = std::make_shared<spdlog::logger>(
         "doorbuster", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    auto formatter =
-        std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+    auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
     switch (config.log_format) {
     case OutputConfig::LogFormat::text:
         formatter->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v");

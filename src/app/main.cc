@@ -36,6 +36,6 @@ int main(int count, char** arguments) {
     add_audit_command(app, context);
     add_export_command(app, context);
     add_config_command(app, context);
-    return run_command_line(app, context, std::vector<std::string>(arguments + 1,
-                                                                   arguments + count));
+    return run_command_line(app, context,
+                            std::vector<std::string>(arguments + 1, arguments + count));
 }

@@ -25,8 +25,8 @@ Result<OfflineBooks> open_books(const Config& config, const std::optional<std::s
     const auto store_path = sqlite_path_of(config);
     if (!store_path) return tl::make_unexpected(store_path.error());
     if (!std::filesystem::exists(*store_path)) {
-        return fail(Errc::not_found, "there is no order store at " + *store_path +
-                                         "; name its folder with --data");
+        return fail(Errc::not_found,
+                    "there is no order store at " + *store_path + "; name its folder with --data");
     }
     // The log first: what the writer moves to the store after that is in both, and the store's
     // position says so.

@@ -74,13 +74,12 @@ private:
 
     Result<void> open() {
         std::filesystem::create_directories(folder_);
-        auto store =
-            sql::SqlOrderStore::open({folder_ + "/orders.db", 1, sql::StoreMode::serve});
+        auto store = sql::SqlOrderStore::open({folder_ + "/orders.db", 1, sql::StoreMode::serve});
         if (!store) return tl::make_unexpected(store.error());
         store_ = std::move(*store);
-        auto log = sqlite::SqliteOrderLog::open({folder_, options_.orders + 1'000'000, "bench", false},
-                                                cores_, clock_,
-                                                [this](const Error& error) { failed(error); });
+        auto log = sqlite::SqliteOrderLog::open(
+            {folder_, options_.orders + 1'000'000, "bench", false}, cores_, clock_,
+            [this](const Error& error) { failed(error); });
         if (!log) return tl::make_unexpected(log.error());
         log_ = std::move(*log);
         if (auto bound = store_->bind_log(log_->id()); !bound) return bound;
@@ -99,8 +98,8 @@ private:
             // Users as shops have them; the epoch is that of a sale that was never rebuilt.
             const std::string user = "buyer-" + std::to_string(i * 2'654'435'761U % 4'294'967'296U);
             const SaleNo sale = sales_[i % sales_.size()];
-            LogRecordView record{LogRecordKind::order, sale, Epoch(0), ids.make(sale, clock_.now()),
-                                 1,                    user, {}};
+            LogRecordView record{
+                LogRecordKind::order, sale, Epoch(0), ids.make(sale, clock_.now()), 1, user, {}};
             for (auto position = log_->enqueue(record);; position = log_->enqueue(record)) {
                 if (position) {
                     last = *position;

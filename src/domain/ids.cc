@@ -55,9 +55,8 @@ std::size_t printable_utf8(std::string_view text) {
 
 bool is_sale_id(std::string_view text) {
     if (text.empty() || text.size() > kSaleIdMax || text.front() == '-') return false;
-    return std::ranges::all_of(text, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-    });
+    return std::ranges::all_of(
+        text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
 bool is_user_id(std::string_view text) {

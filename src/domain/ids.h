@@ -24,11 +24,11 @@ using LogPosition = Strong<struct LogPositionTag, std::uint64_t>;
 // Units of a sale's stock. 64 bits, so that sums over a sale cannot overflow.
 using Units = std::int64_t;
 
-inline constexpr Units kStockMax = 1'000'000'000;  // keeps every sum of units far from overflow
-inline constexpr Units kQuantityMax = 1'000'000;   // of one purchase; more is a typing error
-inline constexpr std::size_t kSaleIdMax = 63;      // contract: [a-z0-9][a-z0-9-]{0,62}
-inline constexpr std::size_t kTitleMax = 200;      // characters that a page can show
-inline constexpr std::size_t kUserIdMax = 128;     // contract section 3
+inline constexpr Units kStockMax = 1'000'000'000; // keeps every sum of units far from overflow
+inline constexpr Units kQuantityMax = 1'000'000;  // of one purchase; more is a typing error
+inline constexpr std::size_t kSaleIdMax = 63;     // contract: [a-z0-9][a-z0-9-]{0,62}
+inline constexpr std::size_t kTitleMax = 200;     // characters that a page can show
+inline constexpr std::size_t kUserIdMax = 128;    // contract section 3
 inline constexpr std::size_t kIdempotencyKeyMax = 255;
 
 // The name of a sale in addresses: a slug.
@@ -77,9 +77,7 @@ public:
     OrderIdSource(std::uint16_t source, std::uint64_t random_start)
         : source_(source), next_(random_start) {}
 
-    [[nodiscard]] OrderId make(SaleNo sale, TimePoint now) {
-        return {sale, now, source_, next_++};
-    }
+    [[nodiscard]] OrderId make(SaleNo sale, TimePoint now) { return {sale, now, source_, next_++}; }
 
 private:
     std::uint16_t source_;

@@ -41,7 +41,7 @@ struct PurchaseRequest {
     OrderId order_id; // made by the serving node before it asks for stock
     std::string_view user;
     Fingerprint user_print;
-    std::string_view key; // empty: none
+    std::string_view key;  // empty: none
     Fingerprint key_print; // of the user and the key together; meaningless without a key
     Units quantity = 1;
 

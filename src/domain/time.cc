@@ -116,8 +116,8 @@ std::optional<TimePoint> parse_rfc3339(std::string_view text) {
         return std::nullopt;
     }
     const TimePoint out = std::chrono::sys_days(date) + std::chrono::hours(hour) +
-                          std::chrono::minutes(minute - offset_min) +
-                          std::chrono::seconds(second) + std::chrono::milliseconds(ms);
+                          std::chrono::minutes(minute - offset_min) + std::chrono::seconds(second) +
+                          std::chrono::milliseconds(ms);
     if (out < TimePoint{}) return std::nullopt;
     return out;
 }

@@ -76,7 +76,7 @@ void judge_store(const SaleBooks& books, SaleAudit& row) {
 } // namespace
 
 std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
-                            const std::map<SaleNo, Units>& inventory) {
+                             const std::map<SaleNo, Units>& inventory) {
     auto tails = sum_tail(books, tail);
     std::vector<SaleAudit> rows;
     for (const SaleBooks& sale : books.sales) {

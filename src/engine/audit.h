@@ -36,11 +36,11 @@ struct SaleAudit {
 // `tail`: the log's records from books.next on. `inventory`: what the live inventory said, counted
 // against exactly these books and this tail.
 [[nodiscard]] std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
-                                          const std::map<SaleNo, Units>& inventory);
+                                           const std::map<SaleNo, Units>& inventory);
 
 // Everything in the log from `from` to its end, or to `last` if that comes first.
-[[nodiscard]] Result<std::vector<LogRecord>>
-read_tail(OrderLogReader& log, LogPosition from, std::optional<LogPosition> last);
+[[nodiscard]] Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
+                                                       std::optional<LogPosition> last);
 
 class Auditor {
 public:

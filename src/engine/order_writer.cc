@@ -126,9 +126,8 @@ void OrderWriter::note(const ApplyReport& report, std::int64_t took_ns) {
     totals_.dead_letters.fetch_add(report.dead_letters, relaxed);
     totals_.batch_seconds.add(took_ns);
     std::size_t bucket = 0;
-    for (std::size_t bound = 1; bucket + 1 < totals_.batch_orders.size() &&
-                                report.confirmed > bound;
-         bound *= 4) {
+    for (std::size_t bound = 1;
+         bucket + 1 < totals_.batch_orders.size() && report.confirmed > bound; bound *= 4) {
         ++bucket;
     }
     totals_.batch_orders[bucket].fetch_add(1, relaxed);

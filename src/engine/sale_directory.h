@@ -16,8 +16,8 @@
 namespace doorbuster {
 
 struct SaleView {
-    std::shared_ptr<const SaleTerms> terms;         // shared by the cores: one copy of the texts
-    std::shared_ptr<const StockSignals> signals;    // the inventory's; null while the sale is cold
+    std::shared_ptr<const SaleTerms> terms;      // shared by the cores: one copy of the texts
+    std::shared_ptr<const StockSignals> signals; // the inventory's; null while the sale is cold
     OutcomeCounts counts;
 
     [[nodiscard]] Units remaining() const {

@@ -27,7 +27,10 @@ class SaleService {
 public:
     SaleService(Rebuild& rebuild, OrderStore& store, Inventory& inventory, BlockingPool& blocking,
                 const Clock& clock)
-        : rebuild_(rebuild), store_(store), inventory_(inventory), blocking_(blocking),
+        : rebuild_(rebuild),
+          store_(store),
+          inventory_(inventory),
+          blocking_(blocking),
           clock_(clock) {}
 
     // second: true when it is new. Errc::conflict: the id is taken by another sale.

@@ -20,9 +20,10 @@
 
 namespace doorbuster {
 
-// A compact set of fingerprints: a Bloom filter (Bloom, 1970) with four probes. One core adds, every
-// core asks, nobody removes. "No" is certain; "maybe" is wrong for less than 1 % of the others
-// while it holds no more than it was made for, and more often beyond that, which costs a hop only.
+// A compact set of fingerprints: a Bloom filter (Bloom, 1970) with four probes. One core adds,
+// every core asks, nobody removes. "No" is certain; "maybe" is wrong for less than 1 % of the
+// others while it holds no more than it was made for, and more often beyond that, which costs a hop
+// only.
 class KeyFilter {
 public:
     // 12 bits a key, at least 1 KiB: a small sale's filter stays in the core's cache.

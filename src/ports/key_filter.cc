@@ -13,8 +13,8 @@ constexpr std::uint64_t kBitsMax = 1ULL << 30;
 } // namespace
 
 KeyFilter::KeyFilter(std::size_t keys_expected)
-    : mask_(std::bit_ceil(std::clamp<std::uint64_t>(keys_expected * kBitsPerKey, kBitsMin,
-                                                    kBitsMax)) -
+    : mask_(std::bit_ceil(
+                std::clamp<std::uint64_t>(keys_expected * kBitsPerKey, kBitsMin, kBitsMax)) -
             1),
       words_((mask_ + 1) / 64) {}
 

@@ -1,5 +1,6 @@
 // The order store: says what happens to an order after the log decided that it is one, and keeps
-// the sales. Blocking: never on a core. Any number of threads at once, unless a call says otherwise.
+// the sales. Blocking: never on a core. Any number of threads at once, unless a call says
+// otherwise.
 #pragma once
 
 #include <array>
@@ -122,9 +123,8 @@ public:
     next_epochs(std::span<const SaleNo> sales) = 0;
     // One snapshot of these sales (all when empty), sale by sale. Returns its position. Keys of
     // sales that were closed before `keys_since` are left out with their orders.
-    [[nodiscard]] virtual Result<LogPosition> read_snapshot(std::span<const SaleNo> sales,
-                                                            TimePoint keys_since,
-                                                            SaleSnapshotSink& sink) = 0;
+    [[nodiscard]] virtual Result<LogPosition>
+    read_snapshot(std::span<const SaleNo> sales, TimePoint keys_since, SaleSnapshotSink& sink) = 0;
 
     // The writer's thread only. One transaction: the position moves from `from` to `next`, the
     // records between are applied. Errc::fenced when the position was not at `from`.
@@ -134,10 +134,9 @@ public:
 
     [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0; // Errc::not_found
     // Oldest first, behind `after`.
-    [[nodiscard]] virtual Result<std::vector<Order>> list_orders(SaleNo sale,
-                                                                 const OrderFilter& filter,
-                                                                 const std::optional<OrderId>& after,
-                                                                 std::size_t limit) = 0;
+    [[nodiscard]] virtual Result<std::vector<Order>>
+    list_orders(SaleNo sale, const OrderFilter& filter, const std::optional<OrderId>& after,
+                std::size_t limit) = 0;
     // The books of one sale, or of all of them when nullopt, in one snapshot.
     [[nodiscard]] virtual Result<Books> books(const std::optional<std::string>& sale) = 0;
 

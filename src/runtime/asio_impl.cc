@@ -1,5 +1,4 @@
-// The bodies of Asio and Beast, compiled once (BOOST_ASIO_SEPARATE_COMPILATION): a source that
-// includes their headers compiles in a fraction of the time.
+// The bodies of Asio, compiled once (BOOST_ASIO_SEPARATE_COMPILATION): a source that includes its
+// headers compiles in a fraction of the time.
 #include <boost/asio/impl/src.hpp>
 #include <boost/asio/ssl/impl/src.hpp>
-#include <boost/beast/src.hpp>

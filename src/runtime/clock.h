@@ -12,8 +12,8 @@ namespace doorbuster {
 class Clock {
 public:
     virtual ~Clock() = default;
-    [[nodiscard]] virtual TimePoint now() const = 0;               // UTC, for people and windows
-    [[nodiscard]] virtual std::int64_t steady_ns() const = 0;      // for rates and deadlines
+    [[nodiscard]] virtual TimePoint now() const = 0;          // UTC, for people and windows
+    [[nodiscard]] virtual std::int64_t steady_ns() const = 0; // for rates and deadlines
 };
 
 class SystemClock final : public Clock {

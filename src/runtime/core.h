@@ -22,7 +22,10 @@ namespace doorbuster {
 // unless it says otherwise.
 class Core {
 public:
-    explicit Core(std::size_t index) : index_(index), context_(1) {}
+    // One thread runs the context, and only that thread touches its sockets and timers: Asio need
+    // not lock its reactor. Posting from other threads stays safe.
+    explicit Core(std::size_t index)
+        : index_(index), context_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO) {}
 
     [[nodiscard]] std::size_t index() const { return index_; }
     // Any thread. Posting to it is how another thread reaches this core.

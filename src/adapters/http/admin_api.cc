@@ -47,7 +47,8 @@ Parsed<std::string> title_of(const JsonFields& fields) {
 }
 
 bool is_currency(std::string_view text) {
-    return text.size() == 3 && std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
+    return text.size() == 3 &&
+           std::ranges::all_of(text, [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
 Parsed<void> read_price(const JsonFields& fields, SaleTerms& terms) {
@@ -166,9 +167,9 @@ Response list_response(const std::vector<std::string>& items, const Page& page,
 
 Task<Response> Api::create_sale(const Request& request) {
     if (auto refused = refuse_body_type(request)) co_return std::move(*refused);
-    const auto fields = JsonFields::parse(
-        request.body, {"id", "title", "stock", "per_user_limit", "starts_at", "ends_at", "price",
-                       "currency", "payment_timeout_s"});
+    const auto fields =
+        JsonFields::parse(request.body, {"id", "title", "stock", "per_user_limit", "starts_at",
+                                         "ends_at", "price", "currency", "payment_timeout_s"});
     if (!fields) co_return problem(fields.error());
     const auto terms = read_terms(*fields, parts_.clock.now());
     if (!terms) co_return problem(terms.error());

@@ -36,9 +36,8 @@ bool is_json(std::string_view content_type) {
     std::string_view type = content_type.substr(0, content_type.find(';'));
     while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
     constexpr std::string_view kJson = "application/json";
-    return std::ranges::equal(type, kJson, [](char a, char b) {
-        return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b;
-    });
+    return std::ranges::equal(
+        type, kJson, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b; });
 }
 
 bool is_under_v1(Route route) {
@@ -102,7 +101,9 @@ Response json_response(std::uint16_t status, std::string body) {
 }
 
 Api::Api(Parts parts, Identity identity, Options options)
-    : parts_(std::move(parts)), identity_(std::move(identity)), options_(options),
+    : parts_(std::move(parts)),
+      identity_(std::move(identity)),
+      options_(options),
       refusals_(options.rate_limited_status) {}
 
 // What the address alone decides; nullopt: go on.
@@ -209,9 +210,9 @@ Task<Response> Api::readyz() {
         body.field("status", "ready").json("backends", backends.take());
         co_return json_response(200, body.take());
     }
-    const char* why = parts_.readiness.is_stopping()       ? "stopping"
-                      : !parts_.readiness.has_recovered()  ? "recovering"
-                                                           : "a backend is not up";
+    const char* why = parts_.readiness.is_stopping()      ? "stopping"
+                      : !parts_.readiness.has_recovered() ? "recovering"
+                                                          : "a backend is not up";
     JsonObject body;
     body.field("type", "/problems/unavailable")
         .field("title", "Not ready")

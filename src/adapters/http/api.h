@@ -29,8 +29,8 @@ public:
     struct Parts { // all outlive the Api
         const Clock& clock;
         const Fingerprinter& fingerprints;
-        SaleDirectory& directory;    // this core's
-        PurchaseService& purchases;  // this core's
+        SaleDirectory& directory;   // this core's
+        PurchaseService& purchases; // this core's
         SaleService& sales;
         OrderService& orders;
         Auditor& auditor;

@@ -98,8 +98,8 @@ Task<Response> Api::purchase(const Request& request, std::string_view sale_id) {
 
 Response Api::accepted(const Reservation& reservation, const SaleView& sale,
                        std::string_view user) const {
-    Response response = json_response(202, accepted_json(reservation.order, sale.terms->id, user,
-                                                         reservation.quantity));
+    Response response = json_response(
+        202, accepted_json(reservation.order, sale.terms->id, user, reservation.quantity));
     response.headers = "Location: /v1/orders/" + reservation.order.text() + "\r\n";
     if (reservation.replayed) response.headers += "Idempotency-Replayed: true\r\n";
     return response;

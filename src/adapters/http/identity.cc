@@ -154,8 +154,7 @@ Identity::Buyer Identity::buyer(const Request& request, TimePoint now) {
     if (reads_header()) return std::string(request.user_id);
     auto user = options_.verifier->verify(bearer_of(request), now);
     if (user && is_user_id(*user)) return std::move(*user);
-    const std::string why =
-        user ? "the subject is not a valid user id" : user.error().context;
+    const std::string why = user ? "the subject is not a valid user id" : user.error().context;
     return tl::make_unexpected(problem(Code::unauthorized, "The token is not valid: " + why));
 }
 

@@ -41,8 +41,8 @@ private:
 class Identity {
 public:
     struct Options {
-        std::string admin_token;                  // empty: none
-        std::unique_ptr<TokenVerifier> verifier;  // null: identity.mode = "header"
+        std::string admin_token;                 // empty: none
+        std::unique_ptr<TokenVerifier> verifier; // null: identity.mode = "header"
     };
     explicit Identity(Options options) : options_(std::move(options)) {}
 

@@ -28,9 +28,8 @@ public:
                                                   std::initializer_list<std::string_view> known);
 
     // nullopt: absent or null. An error names the field and what is allowed.
-    [[nodiscard]] Parsed<std::optional<std::int64_t>> integer(std::string_view name,
-                                                              std::int64_t min,
-                                                              std::int64_t max) const;
+    [[nodiscard]] Parsed<std::optional<std::int64_t>>
+    integer(std::string_view name, std::int64_t min, std::int64_t max) const;
     [[nodiscard]] Parsed<std::optional<std::string>> text(std::string_view name) const;
     [[nodiscard]] bool has(std::string_view name) const;
     [[nodiscard]] std::size_t size() const { return fields_.size(); }

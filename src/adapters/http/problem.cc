@@ -18,8 +18,7 @@ struct Row {
 
 Row row_of(Code code) {
     switch (code) {
-    case Code::sold_out:
-        return {"sold_out", 409, "Sold out", "There are not enough units left."};
+    case Code::sold_out: return {"sold_out", 409, "Sold out", "There are not enough units left."};
     case Code::limit_reached:
         return {"limit_reached", 409, "Limit reached",
                 "You would have more units of this sale than one buyer may have."};
@@ -37,8 +36,7 @@ Row row_of(Code code) {
     case Code::idempotency_mismatch:
         return {"idempotency_mismatch", 422, "Idempotency key used before",
                 "This Idempotency-Key belongs to an accepted request with another body."};
-    case Code::unauthorized:
-        return {"unauthorized", 401, "Unauthorized", "Say who you are."};
+    case Code::unauthorized: return {"unauthorized", 401, "Unauthorized", "Say who you are."};
     case Code::forbidden: return {"forbidden", 403, "Forbidden", "You may not do this."};
     case Code::not_found: return {"not_found", 404, "Not found", "There is nothing here."};
     case Code::method_not_allowed:
@@ -165,8 +163,8 @@ std::string RefusalWriter::retry_after(Duration wait) {
 
 Response RefusalWriter::write(const Refusal& refusal) {
     const Code code = code_of(refusal.reason);
-    const bool carries = refusal.order_id.has_value() ||
-                         (code == Code::sold_out && refusal.remaining > 0);
+    const bool carries =
+        refusal.order_id.has_value() || (code == Code::sold_out && refusal.remaining > 0);
     Response response = carries ? empty(code) : problem(code);
     if (carries) {
         JsonObject body = begin(row_of(code), row_of(code).detail);

@@ -11,8 +11,8 @@
 namespace doorbuster::http {
 
 enum class Route : std::uint8_t {
-    none,       // no such address
-    no_method,  // the address exists, the method does not
+    none,      // no such address
+    no_method, // the address exists, the method does not
     show_sale,
     purchase,
     show_order,

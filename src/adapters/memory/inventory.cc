@@ -5,8 +5,8 @@
 namespace doorbuster::memory {
 namespace {
 
-// Room that is made at once for a sale's holders: a map that grows later stalls its core for as long
-// as it takes to move its entries, some 30 ms a million. Beyond this it may grow.
+// Room that is made at once for a sale's holders: a map that grows later stalls its core for as
+// long as it takes to move its entries, some 30 ms a million. Beyond this it may grow.
 constexpr Units kRoomMax = 1'000'000;
 
 Stop unavailable() {
@@ -46,7 +46,7 @@ Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, 
         return Reservation{replayed->order, replayed->quantity, gate_of(log), true};
     }
     const auto& placed = std::get<OrderPlaced>(*decision);
-    const LogRecordView record{LogRecordKind::order, request.sale,     entry->epoch, placed.order,
+    const LogRecordView record{LogRecordKind::order, request.sale, entry->epoch, placed.order,
                                placed.quantity,      request.user, request.key};
     const auto position = log.enqueue(record);
     if (!position) {

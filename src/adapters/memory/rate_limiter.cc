@@ -68,7 +68,9 @@ std::size_t SubjectLimit::entries() {
 }
 
 MemoryRateLimiter::MemoryRateLimiter(const RateLimits& limits, const Clock& clock)
-    : limits_(limits), clock_(clock), users_(limits.user, limits.entries_max),
+    : limits_(limits),
+      clock_(clock),
+      users_(limits.user, limits.entries_max),
       addresses_(limits.address, limits.entries_max) {}
 
 bool MemoryRateLimiter::is_on() const {
@@ -79,9 +81,8 @@ RateDecision MemoryRateLimiter::take_system(std::int64_t now_ns) {
     std::int64_t arrival = system_arrival_ns_.load(std::memory_order_relaxed);
     for (;;) {
         const RateDecision decision = decide_rate(limits_.system, arrival, now_ns);
-        if (!decision.allowed ||
-            system_arrival_ns_.compare_exchange_weak(arrival, decision.arrival_ns,
-                                                     std::memory_order_relaxed)) {
+        if (!decision.allowed || system_arrival_ns_.compare_exchange_weak(
+                                     arrival, decision.arrival_ns, std::memory_order_relaxed)) {
             return decision;
         }
     }

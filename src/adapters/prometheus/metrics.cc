@@ -79,8 +79,8 @@ void add_sales(std::vector<MetricFamily>& page, std::vector<SaleCounts> sales,
     SaleCounts other;
     other.id = "other";
     OrderTally::Counts other_orders{};
-    auto purchases = family("doorbuster_purchases_total", "Purchases by how they ended.",
-                            MetricType::Counter);
+    auto purchases =
+        family("doorbuster_purchases_total", "Purchases by how they ended.", MetricType::Counter);
     auto remaining = family("doorbuster_stock_remaining", "Units left to sell.", MetricType::Gauge);
     auto orders = family("doorbuster_orders", "Orders by status.", MetricType::Gauge);
     const auto add = [&](const SaleCounts& sale, const OrderTally::Counts& counts) {
@@ -89,12 +89,11 @@ void add_sales(std::vector<MetricFamily>& page, std::vector<SaleCounts> sales,
             purchases.metric.push_back(
                 counter({{"sale", sale.id}, {"outcome", name_of(i)}}, sale.outcomes[i]));
         }
-        remaining.metric.push_back(
-            gauge({{"sale", sale.id}}, static_cast<double>(sale.remaining)));
+        remaining.metric.push_back(gauge({{"sale", sale.id}}, static_cast<double>(sale.remaining)));
         for (std::uint8_t i = 1; i < kOrderStatuses; ++i) {
             const char* status = to_string(static_cast<OrderStatus>(i));
-            orders.metric.push_back(gauge({{"sale", sale.id}, {"status", status}},
-                                          static_cast<double>(counts[i])));
+            orders.metric.push_back(
+                gauge({{"sale", sale.id}, {"status", status}}, static_cast<double>(counts[i])));
         }
     };
     for (std::size_t i = 0; i < sales.size(); ++i) {
@@ -202,9 +201,9 @@ Task<std::string> Metrics::page() {
                           MetricType::Histogram);
     seconds.metric.push_back(histogram({}, {&writer.batch_seconds}));
     page.push_back(std::move(seconds));
-    auto conflicts = family("doorbuster_store_conflicts_total",
-                            "Times the store's version guard sent a batch back.",
-                            MetricType::Counter);
+    auto conflicts =
+        family("doorbuster_store_conflicts_total",
+               "Times the store's version guard sent a batch back.", MetricType::Counter);
     conflicts.metric.push_back(counter({}, writer.conflicts.load(std::memory_order_relaxed)));
     page.push_back(std::move(conflicts));
 

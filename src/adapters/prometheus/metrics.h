@@ -24,8 +24,8 @@ class Metrics {
 public:
     struct Parts { // all outlive the Metrics
         Cores& cores;
-        std::vector<std::unique_ptr<SaleDirectory>>& directories;   // by core
-        std::vector<std::unique_ptr<PurchaseService>>& purchases;   // by core
+        std::vector<std::unique_ptr<SaleDirectory>>& directories; // by core
+        std::vector<std::unique_ptr<PurchaseService>>& purchases; // by core
         const OrderLog& log;
         const LatencyBuckets& log_append;
         const OrderWriter& writer;

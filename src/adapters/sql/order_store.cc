@@ -93,44 +93,48 @@ SqlOrderStore::SqlOrderStore() = default;
 SqlOrderStore::~SqlOrderStore() = default;
 
 Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions options) {
-    return guarded(options.sqlite_path, "opening the order store", [&]() -> Result<std::unique_ptr<SqlOrderStore>> {
-        const bool is_read_only = options.mode == StoreMode::read_only;
-        const std::string connect = "dbname=\"" + options.sqlite_path + "\" timeout=" +
-                                    std::to_string(kBusyWaitSeconds) + " synchronous=full" +
-                                    (is_read_only ? " readonly=true" : "");
-        std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);
-        store->name_ = options.sqlite_path;
-        store->pool_ = std::make_unique<Pool>(options.pool_size);
-        for (std::size_t i = 0; i < options.pool_size; ++i) {
-            soci::session& session = store->pool_->at(i);
-            session.open(soci::sqlite3, connect);
-            set_on_close(session, OnClose::keep_log);
-            if (!is_read_only) session << "PRAGMA wal_autocheckpoint=0"; // the writer's business
-        }
-        Lease lease(*store->pool_);
-        soci::session& session = *lease;
-        Integer tables = 0;
-        session << "SELECT count(*) FROM sqlite_master WHERE name = 'doorbuster_schema'",
-            soci::into(tables);
-        if (tables == 0) {
-            if (is_read_only) {
-                return fail(Errc::not_found, options.sqlite_path + " is not an order store");
+    return guarded(
+        options.sqlite_path, "opening the order store",
+        [&]() -> Result<std::unique_ptr<SqlOrderStore>> {
+            const bool is_read_only = options.mode == StoreMode::read_only;
+            const std::string connect = "dbname=\"" + options.sqlite_path +
+                                        "\" timeout=" + std::to_string(kBusyWaitSeconds) +
+                                        " synchronous=full" +
+                                        (is_read_only ? " readonly=true" : "");
+            std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);
+            store->name_ = options.sqlite_path;
+            store->pool_ = std::make_unique<Pool>(options.pool_size);
+            for (std::size_t i = 0; i < options.pool_size; ++i) {
+                soci::session& session = store->pool_->at(i);
+                session.open(soci::sqlite3, connect);
+                set_on_close(session, OnClose::keep_log);
+                if (!is_read_only)
+                    session << "PRAGMA wal_autocheckpoint=0"; // the writer's business
             }
-            std::string mode;
-            session << "PRAGMA journal_mode=WAL", soci::into(mode);
-            create_tables(session);
-        }
-        Integer version = 0;
-        session << text::select_schema_version, soci::into(version);
-        if (version != kSchemaVersion) {
-            return fail(Errc::too_new, options.sqlite_path + " has schema version " +
-                                           std::to_string(version) + ", this doorbuster knows " +
-                                           std::to_string(kSchemaVersion) +
-                                           ". Start the version that wrote it");
-        }
-        if (!is_read_only) store->writer_ = std::make_unique<Writer>(store->name_, connect);
-        return store;
-    });
+            Lease lease(*store->pool_);
+            soci::session& session = *lease;
+            Integer tables = 0;
+            session << "SELECT count(*) FROM sqlite_master WHERE name = 'doorbuster_schema'",
+                soci::into(tables);
+            if (tables == 0) {
+                if (is_read_only) {
+                    return fail(Errc::not_found, options.sqlite_path + " is not an order store");
+                }
+                std::string mode;
+                session << "PRAGMA journal_mode=WAL", soci::into(mode);
+                create_tables(session);
+            }
+            Integer version = 0;
+            session << text::select_schema_version, soci::into(version);
+            if (version != kSchemaVersion) {
+                return fail(Errc::too_new,
+                            options.sqlite_path + " has schema version " + std::to_string(version) +
+                                ", this doorbuster knows " + std::to_string(kSchemaVersion) +
+                                ". Start the version that wrote it");
+            }
+            if (!is_read_only) store->writer_ = std::make_unique<Writer>(store->name_, connect);
+            return store;
+        });
 }
 
 void SqlOrderStore::adopt() {

@@ -11,12 +11,18 @@ namespace {
 // The terms as columns, for INSERT and UPDATE.
 struct TermsColumns {
     explicit TermsColumns(const SaleTerms& terms)
-        : id(terms.id), title(terms.title), stock(terms.stock),
-          per_user_limit(terms.per_user_limit), starts_at(to_ms(terms.starts_at)),
-          payment_timeout_ms(terms.payment_timeout.count()), paused(terms.paused ? 1 : 0),
-          terms_version(terms.version), ends_at(to_ms(terms.ends_at)),
+        : id(terms.id),
+          title(terms.title),
+          stock(terms.stock),
+          per_user_limit(terms.per_user_limit),
+          starts_at(to_ms(terms.starts_at)),
+          payment_timeout_ms(terms.payment_timeout.count()),
+          paused(terms.paused ? 1 : 0),
+          terms_version(terms.version),
+          ends_at(to_ms(terms.ends_at)),
           price(terms.price ? std::optional<Integer>(*terms.price) : std::nullopt),
-          closed_at(to_ms(terms.closed_at)), currency(terms.currency) {}
+          closed_at(to_ms(terms.closed_at)),
+          currency(terms.currency) {}
 
     void bind(soci::statement& statement) {
         statement.exchange(soci::use(title, "title"));

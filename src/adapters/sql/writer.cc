@@ -67,8 +67,8 @@ bool SqlOrderStore::Writer::move_position(LogPosition from, LogPosition next) {
     return update.get_affected_rows() == 1;
 }
 
-SqlOrderStore::Writer::SaleBatch&
-SqlOrderStore::Writer::load(std::map<SaleNo, SaleBatch>& sales, SaleNo no) {
+SqlOrderStore::Writer::SaleBatch& SqlOrderStore::Writer::load(std::map<SaleNo, SaleBatch>& sales,
+                                                              SaleNo no) {
     const auto [at, is_new] = sales.try_emplace(no);
     SaleBatch& sale = at->second;
     if (!is_new) return sale;
@@ -97,8 +97,8 @@ bool SqlOrderStore::Writer::is_valid_order(std::map<SaleNo, SaleBatch>& sales,
     return false;
 }
 
-SqlOrderStore::Writer::Fast
-SqlOrderStore::Writer::apply_fast(std::span<const LogRecord> records, ApplyReport& report) {
+SqlOrderStore::Writer::Fast SqlOrderStore::Writer::apply_fast(std::span<const LogRecord> records,
+                                                              ApplyReport& report) {
     std::map<SaleNo, SaleBatch> sales;
     columns_.clear();
     for (const LogRecord& record : records) {

@@ -15,14 +15,14 @@ constexpr const char* kSchema =
     "  crc     INTEGER NOT NULL," // of first, records and body
     "  body    BLOB    NOT NULL);";
 
-Result<std::string> read_meta(Database& database, const std::string& path,
-                              std::string_view name) {
+Result<std::string> read_meta(Database& database, const std::string& path, std::string_view name) {
     auto select = database.prepare("SELECT value FROM log_meta WHERE name = ?1");
     if (!select) return tl::make_unexpected(std::move(select.error()));
     select->bind(1, name);
     auto row = select->step();
     if (!row) return tl::make_unexpected(std::move(row.error()));
-    if (!*row) return fail(Errc::corrupt, path + " has lost its entry '" + std::string(name) +
+    if (!*row)
+        return fail(Errc::corrupt, path + " has lost its entry '" + std::string(name) +
                                        "'. Restore log.db and log.db-wal from a copy");
     return std::string(select->text(0));
 }
@@ -50,10 +50,9 @@ Result<bool> has_log_tables(Database& database) {
 }
 
 Result<void> create_log_tables(Database& database, const std::string& log_id) {
-    const std::string create = std::string("BEGIN;") + kSchema +
-                               "INSERT INTO log_meta VALUES ('format', '" +
-                               std::to_string(kLogFormat) + "'), ('log_id', '" + log_id +
-                               "'); COMMIT;";
+    const std::string create =
+        std::string("BEGIN;") + kSchema + "INSERT INTO log_meta VALUES ('format', '" +
+        std::to_string(kLogFormat) + "'), ('log_id', '" + log_id + "'); COMMIT;";
     return database.execute(create.c_str());
 }
 
@@ -76,8 +75,7 @@ std::int64_t group_checksum(std::uint64_t first, std::uint64_t records, std::str
 }
 
 Result<LogBatch> read_group(Database& database, const std::string& path, std::uint64_t first) {
-    auto select =
-        database.prepare("SELECT records, crc, body FROM record_groups WHERE first = ?1");
+    auto select = database.prepare("SELECT records, crc, body FROM record_groups WHERE first = ?1");
     if (!select) return tl::make_unexpected(std::move(select.error()));
     select->bind(1, static_cast<std::int64_t>(first));
     auto row = select->step();

@@ -57,8 +57,12 @@ private:
 
 SqliteOrderLog::SqliteOrderLog(OrderLogOptions options, Cores& cores, const Clock& clock,
                                std::function<void(const Error&)> on_fatal, Watermark watermark)
-    : options_(std::move(options)), cores_(cores), clock_(clock), on_fatal_(std::move(on_fatal)),
-      path_(log_path(options_.folder)), watermark_(std::move(watermark)),
+    : options_(std::move(options)),
+      cores_(cores),
+      clock_(clock),
+      on_fatal_(std::move(on_fatal)),
+      path_(log_path(options_.folder)),
+      watermark_(std::move(watermark)),
       filling_(std::make_unique<Group>()) {
     for (std::size_t i = 0; i < cores_.size(); ++i) {
         waiters_.push_back(std::make_unique<CoreWaiters>());
@@ -145,12 +149,13 @@ Result<void> SqliteOrderLog::load_bounds() {
     }
     const std::uint64_t acknowledged = watermark_.position().get();
     if (acknowledged >= end) {
-        return fail(Errc::lost_tail,
-                    path_ + " ends at position " + std::to_string(end - 1) + ", but records up to " +
-                        std::to_string(acknowledged) +
-                        " were acknowledged: its tail was cut off or is damaged. Restore log.db and "
-                        "log.db-wal. To go on without the lost orders, and break the promise to "
-                        "their buyers, delete log.mark");
+        return fail(
+            Errc::lost_tail,
+            path_ + " ends at position " + std::to_string(end - 1) + ", but records up to " +
+                std::to_string(acknowledged) +
+                " were acknowledged: its tail was cut off or is damaged. Restore log.db and "
+                "log.db-wal. To go on without the lost orders, and break the promise to "
+                "their buyers, delete log.mark");
     }
     pruned_to_ = first_.get();
     last_enqueued_ = end - 1;
@@ -182,9 +187,9 @@ std::optional<LogPosition> SqliteOrderLog::enqueue(const LogRecordView& record) 
     {
         const std::lock_guard lock(mutex_);
         position = filling_->first + filling_->records;
-        const bool is_full = filling_->records >= kGroupRecordsMax ||
-                             position - stored_next_.load(std::memory_order_relaxed) >=
-                                 options_.lag_max;
+        const bool is_full =
+            filling_->records >= kGroupRecordsMax ||
+            position - stored_next_.load(std::memory_order_relaxed) >= options_.lag_max;
         // A barrier has to get through: it is what a rebuild waits for.
         if (record.kind == LogRecordKind::order &&
             (is_full || is_stopping_ || stalled_.load(std::memory_order_relaxed))) {
@@ -213,8 +218,8 @@ Task<Step<void>> SqliteOrderLog::durable(LogPosition position) {
         // Nearly always the last one; a wait for an older position may come later.
         auto at = here.waiters.end();
         while (at != here.waiters.begin() && std::prev(at)->position > position.get()) --at;
-        here.waiters.insert(at, Waiter{position.get(), clock_.steady_ns() + kDurableWaitNsMax,
-                                       std::move(resume)});
+        here.waiters.insert(
+            at, Waiter{position.get(), clock_.steady_ns() + kDurableWaitNsMax, std::move(resume)});
         here.count.fetch_add(1);
         // The commit may have been between our look and our place in the queue.
         if (is_durable(position)) {
@@ -299,8 +304,8 @@ void SqliteOrderLog::run() {
         if (!commit_until_done(*spare)) return;
         {
             const std::lock_guard lock(mutex_);
-            unstored_.push_back({spare->first, spare->first + spare->records, spare->earliest,
-                                 spare->latest});
+            unstored_.push_back(
+                {spare->first, spare->first + spare->records, spare->earliest, spare->latest});
             durable_to_.store(spare->first + spare->records - 1, std::memory_order_seq_cst);
         }
         committed_.notify_all();
@@ -394,9 +399,8 @@ Result<LogBatch> SqliteOrderLog::read_batch(LogPosition from, std::size_t record
     const std::uint64_t end_now = end().get();
     if (from < first_ || from.get() > end_now) {
         return fail(Errc::foreign_log, "position " + std::to_string(from.get()) + " is not in " +
-                                           path_ + ", which holds " +
-                                           std::to_string(first_.get()) + " to " +
-                                           std::to_string(end_now - 1));
+                                           path_ + ", which holds " + std::to_string(first_.get()) +
+                                           " to " + std::to_string(end_now - 1));
     }
     const std::lock_guard reading(reading_mutex_);
     std::uint64_t at = from.get();

@@ -33,10 +33,10 @@
 namespace doorbuster::sqlite {
 
 struct OrderLogOptions {
-    std::string folder;          // of log.db and log.mark
-    std::uint64_t lag_max = 0;   // records enqueued but not in the store; past it enqueue refuses
-    std::string new_log_id;      // random, used if the log is new
-    bool is_expected = false;    // the store names a log: a new one cannot be it
+    std::string folder;        // of log.db and log.mark
+    std::uint64_t lag_max = 0; // records enqueued but not in the store; past it enqueue refuses
+    std::string new_log_id;    // random, used if the log is new
+    bool is_expected = false;  // the store names a log: a new one cannot be it
 };
 
 class SqliteOrderLog final : public OrderLog, public OrderLogReader {

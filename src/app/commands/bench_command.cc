@@ -128,8 +128,8 @@ void print_writer(const WriterBenchReport& report, std::ostream& out, bool as_js
         body["stored_per_second"] = report.stored_per_second();
         boost::json::array rounds;
         for (const auto& round : report.rounds) {
-            rounds.push_back({{"append_seconds", round.append_seconds},
-                              {"store_seconds", round.store_seconds}});
+            rounds.push_back(
+                {{"append_seconds", round.append_seconds}, {"store_seconds", round.store_seconds}});
         }
         body["rounds"] = std::move(rounds);
         out << boost::json::serialize(body) << std::endl;
