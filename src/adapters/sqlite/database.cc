@@ -99,7 +99,6 @@ Result<Database> Database::open(const std::string& path, OpenMode mode) {
     // A start that is refused must leave the files as they were.
     sqlite3_db_config(raw, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     sqlite3_busy_timeout(raw, kBusyWaitMsMax);
-    sqlite3_wal_hook(raw, remember_wal_pages, database.wal_pages_.get());
     return database;
 }
 
@@ -126,6 +125,12 @@ Result<Statement> Database::prepare(std::string_view sql) {
 
 void Database::tidy_up_on_close() {
     sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+}
+
+void Database::checkpoint_by_hand() {
+    // In this order: setting the automatic checkpoint replaces the hook.
+    sqlite3_wal_autocheckpoint(database_.get(), 0);
+    sqlite3_wal_hook(database_.get(), remember_wal_pages, wal_pages_.get());
 }
 
 Result<void> Database::checkpoint() {

@@ -54,6 +54,8 @@ public:
     [[nodiscard]] Result<Statement> prepare(std::string_view sql);
     // May closing copy the write-ahead log into the file and delete it? Not at first.
     void tidy_up_on_close();
+    // No checkpoint but checkpoint(): SQLite's automatic ones swallow a failed sync.
+    void checkpoint_by_hand();
     // Copies the write-ahead log into the file, as far as readers let it; its syncs are checked.
     [[nodiscard]] Result<void> checkpoint();
     // Pages in the write-ahead log as of the last commit on this connection.

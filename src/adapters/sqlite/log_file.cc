@@ -34,10 +34,9 @@ std::string log_path(const std::string& folder) { return folder + "/log.db"; }
 Result<Database> open_log_file(const std::string& path, OpenMode mode) {
     auto database = Database::open(path, mode);
     if (!database || mode == OpenMode::read_only) return database;
-    // Checkpoints are ours (Database::checkpoint): SQLite's automatic ones swallow a failed sync.
-    auto ready = database->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                                   "PRAGMA wal_autocheckpoint=0;");
+    auto ready = database->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
     if (!ready) return tl::make_unexpected(std::move(ready.error()));
+    database->checkpoint_by_hand();
     return database;
 }
 
