@@ -42,6 +42,7 @@ namespace {
 // Calls that wait for one of the store's sessions. Reads of orders take under a millisecond, so a
 // thousand waiting are a second's work: more should hear 503 at once.
 constexpr std::size_t kBlockingQueueMax = 1'000;
+constexpr std::size_t kOperatingThreads = 2; // an audit may take one of them for seconds
 // Together under the ten seconds that a stop may take.
 constexpr std::chrono::milliseconds kDrainMax{5'000};
 constexpr Duration kWriterStopMax{3'000};
@@ -172,6 +173,7 @@ struct Assembly::Parts {
           fingerprints(random_number(), random_number()),
           cores(core_count),
           blocking(static_cast<std::size_t>(settings.store.pool_size), kBlockingQueueMax),
+          operating(kOperatingThreads, kBlockingQueueMax),
           inventory(cores, clock),
           limiter(limits_of(settings.limits), clock) {}
 
@@ -187,7 +189,8 @@ struct Assembly::Parts {
     LogPosition stored_next{1};
     bool is_running = false;
     std::unique_ptr<OrderWriter> writer;
-    BlockingPool blocking;
+    BlockingPool blocking;  // buyers' reads
+    BlockingPool operating; // operators' calls: neither keeps the other waiting
     memory::MemoryInventory inventory;
     memory::MemoryRateLimiter limiter;
     std::vector<std::unique_ptr<SaleDirectory>> directories; // by core, as the next two
@@ -222,11 +225,11 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
             static_cast<std::size_t>(config.server.in_flight_max) / cores.size() + 1));
     }
     rebuild =
-        std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, blocking, *store, *log, *writer,
+        std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, operating, *store, *log, *writer,
                                                  inventory, tally, fingerprints, directories});
-    sales = std::make_unique<SaleService>(*rebuild, *store, inventory, blocking, clock);
+    sales = std::make_unique<SaleService>(*rebuild, *store, inventory, operating, clock);
     orders = std::make_unique<OrderService>(*store, *log, *writer, blocking);
-    auditor = std::make_unique<Auditor>(*store, *log, *log, inventory, blocking);
+    auditor = std::make_unique<Auditor>(cores, *store, *log, *log, inventory, operating);
     readiness = std::make_unique<Readiness>(std::vector<Readiness::Backend>{
         {"inventory", [this] { return std::string(readiness->has_recovered() ? "up" : "cold"); }},
         {"order_log", [this] { return std::string(log->is_stalled() ? "disk full" : "up"); }},
@@ -308,7 +311,8 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     parts->proxies = std::move(*proxies);
 
     auto store = sql::SqlOrderStore::open(
-        {*store_path, static_cast<std::size_t>(config.store.pool_size), sql::StoreMode::serve});
+        {*store_path, static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads,
+         sql::StoreMode::serve});
     if (!store) return tl::make_unexpected(std::move(store.error()));
     parts->store = std::move(*store);
     const auto binding = parts->store->log_binding();
@@ -323,8 +327,12 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     if (!next) return tl::make_unexpected(next.error());
     parts->stored_next = *next;
     parts->log->stored(*next);
-    parts->store->adopt();
-    parts->log->adopt();
+    if (auto adopted = parts->store->adopt(); !adopted) {
+        return tl::make_unexpected(std::move(adopted.error()));
+    }
+    if (auto adopted = parts->log->adopt(); !adopted) {
+        return tl::make_unexpected(std::move(adopted.error()));
+    }
 
     parts->build_engine(on_fatal);
     if (auto built = parts->build_apis(); !built) {
@@ -347,8 +355,7 @@ void Assembly::start() {
     parts_->server->start();
     Parts* parts = parts_.get();
     const auto rebuild_all = [parts]() -> Task<void> {
-        const std::vector<SaleNo> every_sale;
-        auto rebuilt = co_await parts->rebuild->run(every_sale);
+        auto rebuilt = co_await parts->rebuild->run();
         if (rebuilt) parts->readiness->set_recovered();
         parts->rebuilt.set_value(std::move(rebuilt));
     };
@@ -369,6 +376,7 @@ bool Assembly::stop() {
     parts.writer->stop(kWriterStopMax);
     parts.log->stop();
     parts.blocking.stop();
+    parts.operating.stop();
     parts.cores.stop();
     parts.is_running = false;
     parts.server.reset();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,11 +14,31 @@
 #include "base/durable_file.h"
 
 namespace doorbuster {
+namespace {
+
+// Creates the folder and what is missing above it, each with its entry in its parent durable. Only
+// the owner may look into the new ones: they name buyers.
+Result<void> make_folder(const std::filesystem::path& path) {
+    std::error_code error;
+    if (path.empty() || std::filesystem::exists(path, error)) return {};
+    const std::filesystem::path parent = path.parent_path();
+    if (parent != path) {
+        if (auto made = make_folder(parent); !made) return made;
+    }
+    constexpr auto kOwnerOnly = 0700;
+    if (::mkdir(path.c_str(), kOwnerOnly) != 0 && errno != EEXIST) {
+        return fail(Errc::io,
+                    "creating the data folder " + path.string() + ": " + std::strerror(errno));
+    }
+    return sync_folder(parent.string());
+}
+
+} // namespace
 
 Result<DataFolder> DataFolder::acquire(const std::string& path) {
-    std::error_code error;
-    std::filesystem::create_directories(path, error);
-    if (error) return fail(Errc::io, "creating the data folder " + path + ": " + error.message());
+    if (auto made = make_folder(std::filesystem::absolute(path)); !made) {
+        return tl::make_unexpected(std::move(made.error()));
+    }
     const std::string lock_path = path + "/LOCK";
     const int lock = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock < 0) return fail(Errc::io, "opening " + lock_path + ": " + std::strerror(errno));

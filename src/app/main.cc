@@ -31,7 +31,7 @@ int main(int count, char** arguments) {
     app.require_subcommand(1);
     add_serve_command(app, context);
     add_sale_command(app, context);
-    add_load_command(app, context.exit_code);
+    add_load_command(app, context);
     add_bench_command(app, context);
     add_audit_command(app, context);
     add_export_command(app, context);

@@ -1,5 +1,6 @@
 #include "app/offline_books.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -40,6 +41,9 @@ Result<OfflineBooks> open_books(const Config& config, const std::optional<std::s
         return fail(Errc::foreign_log, "the log in " + config.server.data + " is not the store's");
     }
     auto books = (*store)->books(sale);
+    if (!books && sale && books.error().is(Errc::not_found)) {
+        return fail(Errc::not_found, "there is no sale '" + *sale + "' in " + config.server.data);
+    }
     if (!books) return tl::make_unexpected(std::move(books.error()));
     auto tail = log->read_from(books->next);
     if (!tail) return tl::make_unexpected(std::move(tail.error()));
@@ -87,6 +91,7 @@ Result<std::vector<AuditRow>> audit_offline(const Config& config,
     for (const SaleAudit& audit : judge(books->books, books->tail, {})) {
         rows.push_back(row_of(audit));
     }
+    std::ranges::sort(rows, {}, &AuditRow::sale_id); // as a server lists them
     return rows;
 }
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
+#include <fmt/format.h>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +13,7 @@
 
 #include "adapters/sql/order_store.h"
 #include "adapters/sqlite/order_log.h"
+#include "app/table.h"
 #include "engine/order_writer.h"
 #include "runtime/clock.h"
 #include "runtime/core.h"
@@ -36,17 +40,22 @@ SaleTerms terms_of(std::uint64_t number, std::uint64_t orders) {
     return terms;
 }
 
+std::string rate(double per_second) { return grouped(std::llround(per_second)); }
+
 // One round on a folder of its own.
 class Round {
 public:
-    Round(const WriterBenchOptions& options, std::string folder)
-        : options_(options), folder_(std::move(folder)) {}
+    Round(const WriterBenchOptions& options, int number, const WriterBenchSink& progress)
+        : options_(options),
+          number_(number),
+          progress_(progress),
+          folder_(fmt::format("{}/round-{}", options.folder, number)) {}
 
     Result<WriterBenchRound> run() {
         if (auto opened = open(); !opened) return tl::make_unexpected(opened.error());
         WriterBenchRound round;
         const auto appending = Steady::now();
-        append();
+        append(appending);
         round.append_seconds = seconds_since(appending);
         OrderWriter::Options writing;
         writing.batch_max = options_.batch_max;
@@ -54,7 +63,7 @@ public:
         OrderWriter writer(*log_, *store_, clock_, std::move(writing));
         const auto storing = Steady::now();
         writer.start(LogPosition(1));
-        const auto stored = writer.wait_for(log_->last_enqueued(), kStoreWaitMax);
+        const auto stored = wait_for_store(writer, storing);
         round.store_seconds = seconds_since(storing);
         writer.stop(Duration(0));
         log_->stop();
@@ -70,7 +79,28 @@ public:
     }
 
 private:
-    static constexpr Duration kStoreWaitMax{600'000};
+    static constexpr Duration kStallMax{600'000}; // without one more order in the store
+    static constexpr Duration kProgressEvery{200};
+    static constexpr std::uint64_t kLookEvery = 4'096; // orders between two looks at the clock
+
+    void tell(std::string_view into, std::uint64_t orders, Steady::time_point since) const {
+        if (!progress_) return;
+        progress_({fmt::format("round {} of {}, into the {}", number_, options_.rounds, into),
+                   orders, seconds_since(since)});
+    }
+
+    Result<void> wait_for_store(OrderWriter& writer, Steady::time_point since) const {
+        std::uint64_t orders = 0;
+        for (Steady::time_point moved = since;;) {
+            auto stored = writer.wait_for(log_->last_enqueued(), kProgressEvery);
+            if (stored || !stored.error().is(Errc::timeout)) return stored;
+            const std::uint64_t now = writer.totals().orders.load();
+            if (now != orders) moved = Steady::now();
+            if (Steady::now() - moved > kStallMax) return stored;
+            orders = now;
+            tell("store", orders, since);
+        }
+    }
 
     Result<void> open() {
         std::filesystem::create_directories(folder_);
@@ -91,10 +121,15 @@ private:
         return {};
     }
 
-    void append() {
+    void append(Steady::time_point since) {
         OrderIdSource ids(0, 1);
         LogPosition last;
+        Steady::time_point told = since;
         for (std::uint64_t i = 0; i < options_.orders; ++i) {
+            if (i % kLookEvery == 0 && Steady::now() - told >= kProgressEvery) {
+                told = Steady::now();
+                tell("log", i, since);
+            }
             // Users as shops have them; the epoch is that of a sale that was never rebuilt.
             const std::string user = "buyer-" + std::to_string(i * 2'654'435'761U % 4'294'967'296U);
             const SaleNo sale = sales_[i % sales_.size()];
@@ -117,6 +152,8 @@ private:
     }
 
     const WriterBenchOptions& options_;
+    int number_;
+    const WriterBenchSink& progress_;
     std::string folder_;
     SystemClock clock_;
     Cores cores_{1}; // never started: nobody awaits here
@@ -145,16 +182,62 @@ double WriterBenchReport::stored_per_second() const {
     return median(std::move(values));
 }
 
-Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options) {
+Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options,
+                                           const WriterBenchSink& progress) {
     WriterBenchReport report;
     report.options = options;
-    for (int i = 0; i < options.rounds; ++i) {
-        Round round(options, options.folder + "/round-" + std::to_string(i));
+    report.head = result_head(options.version, options.command);
+    for (int i = 1; i <= options.rounds; ++i) {
+        Round round(options, i, progress);
         auto measured = round.run();
         if (!measured) return tl::make_unexpected(std::move(measured.error()));
         report.rounds.push_back(*measured);
     }
     return report;
+}
+
+std::string to_json(const WriterBenchReport& report) {
+    std::string out = fmt::format(
+        R"({{{},"orders":{},"sales":{},"batch_max":{},"appended_per_second":{:.1f},)"
+        R"("stored_per_second":{:.1f},"rounds":[)",
+        head_json(report.head), report.options.orders, report.options.sales,
+        report.options.batch_max, report.appended_per_second(), report.stored_per_second());
+    for (const WriterBenchRound& round : report.rounds) {
+        fmt::format_to(
+            std::back_inserter(out), R"({}{{"append_seconds":{:.6f},"store_seconds":{:.6f}}})",
+            &round == &report.rounds.front() ? "" : ",", round.append_seconds, round.store_seconds);
+    }
+    return out + "]}";
+}
+
+std::string to_markdown(const WriterBenchReport& report) {
+    std::string out = "# Writer: orders a second from the order log into the order store\n\n";
+    out += head_markdown(report.head);
+    const auto orders = static_cast<double>(report.options.orders);
+    fmt::format_to(std::back_inserter(out),
+                   "\n{} orders a round, {} sales, at most {} orders a transaction; nothing else "
+                   "goes on.\n\n"
+                   "| round | into the log, orders/s | into the store, orders/s |\n"
+                   "|---:|---:|---:|\n",
+                   grouped(static_cast<std::int64_t>(report.options.orders)), report.options.sales,
+                   grouped(static_cast<std::int64_t>(report.options.batch_max)));
+    std::size_t number = 0;
+    for (const WriterBenchRound& round : report.rounds) {
+        fmt::format_to(std::back_inserter(out), "| {} | {} | {} |\n", ++number,
+                       rate(orders / round.append_seconds), rate(orders / round.store_seconds));
+    }
+    fmt::format_to(std::back_inserter(out), "| median | {} | {} |\n",
+                   rate(report.appended_per_second()), rate(report.stored_per_second()));
+    return out;
+}
+
+std::string to_text(const WriterBenchReport& report) {
+    return fmt::format("{} orders, {} sales, batches of {}, median of {} rounds\n"
+                       "appended to the log   {} orders/s\n"
+                       "written to the store  {} orders/s\n",
+                       grouped(static_cast<std::int64_t>(report.options.orders)),
+                       report.options.sales, report.options.batch_max, report.rounds.size(),
+                       rate(report.appended_per_second()), rate(report.stored_per_second()));
 }
 
 } // namespace doorbuster

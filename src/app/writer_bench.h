@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "app/load/result_file.h"
 #include "base/result.h"
 
 namespace doorbuster {
@@ -16,6 +18,9 @@ struct WriterBenchOptions {
     std::uint64_t sales = 1; // the orders are spread over these
     std::uint64_t batch_max = 5'000;
     int rounds = 3;
+
+    std::string version; // for the report
+    std::string command; // as it was typed
 };
 
 struct WriterBenchRound {
@@ -25,6 +30,7 @@ struct WriterBenchRound {
 
 struct WriterBenchReport {
     WriterBenchOptions options;
+    ResultHead head;
     std::vector<WriterBenchRound> rounds;
 
     // The median of the rounds.
@@ -32,6 +38,21 @@ struct WriterBenchReport {
     [[nodiscard]] double stored_per_second() const;
 };
 
-[[nodiscard]] Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options);
+// How far one part of one round is.
+struct WriterBenchProgress {
+    std::string step; // "round 1 of 3, into the log"
+    std::uint64_t orders = 0;
+    double seconds = 0;
+};
+using WriterBenchSink = std::function<void(const WriterBenchProgress&)>;
+
+// `progress` is called a few times a second on the calling thread; it may be empty.
+[[nodiscard]] Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options,
+                                                         const WriterBenchSink& progress);
+
+[[nodiscard]] std::string to_json(const WriterBenchReport& report);
+[[nodiscard]] std::string to_markdown(const WriterBenchReport& report);
+// For people, a few lines.
+[[nodiscard]] std::string to_text(const WriterBenchReport& report);
 
 } // namespace doorbuster

@@ -51,6 +51,16 @@ std::size_t printable_utf8(std::string_view text) {
     return length;
 }
 
+bool is_printable(std::string_view text, std::size_t characters_max) {
+    std::size_t characters = 0;
+    while (!text.empty()) {
+        const std::size_t length = printable_utf8(text);
+        if (length == 0 || ++characters > characters_max) return false;
+        text.remove_prefix(length);
+    }
+    return true;
+}
+
 } // namespace
 
 bool is_sale_id(std::string_view text) {
@@ -61,18 +71,11 @@ bool is_sale_id(std::string_view text) {
 
 bool is_user_id(std::string_view text) {
     if (text.empty() || text.front() == ' ' || text.back() == ' ') return false;
-    std::size_t characters = 0;
-    while (!text.empty()) {
-        const std::size_t length = printable_utf8(text);
-        if (length == 0 || ++characters > kUserIdMax) return false;
-        text.remove_prefix(length);
-    }
-    return true;
+    return is_printable(text, kUserIdMax);
 }
 
 bool is_idempotency_key(std::string_view text) {
-    if (text.empty() || text.size() > kIdempotencyKeyMax) return false;
-    return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f; });
+    return !text.empty() && is_printable(text, kIdempotencyKeyMax);
 }
 
 OrderId::OrderId(SaleNo sale, TimePoint created_at, std::uint16_t unique_high,

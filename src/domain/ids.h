@@ -35,7 +35,7 @@ inline constexpr std::size_t kIdempotencyKeyMax = 255;
 [[nodiscard]] bool is_sale_id(std::string_view text);
 // 1 to 128 printable characters (UTF-8, no control characters), no spaces at the ends.
 [[nodiscard]] bool is_user_id(std::string_view text);
-// 1 to 255 printable ASCII characters.
+// 1 to 255 printable characters (UTF-8, no control characters), spaces anywhere.
 [[nodiscard]] bool is_idempotency_key(std::string_view text);
 
 // An order's id: 160 bits, written as 32 characters of Crockford's base 32 in lower case. It leads

@@ -50,6 +50,8 @@ public:
     decide_bound_key(const PurchaseRequest& request) const;
 
     void apply(const OrderPlaced& order);
+    // Units that no order here holds: dead letters' (rebuild only).
+    void hold_elsewhere(Units units) { held_ += units; }
     // A finished order whose key is still bound (rebuild only).
     void bind_key(const Fingerprint& key, const OrderId& order, Units quantity);
     // Newer terms replace older ones; an older version changes nothing.

@@ -118,7 +118,9 @@ std::optional<TimePoint> parse_rfc3339(std::string_view text) {
     const TimePoint out = std::chrono::sys_days(date) + std::chrono::hours(hour) +
                           std::chrono::minutes(minute - offset_min) + std::chrono::seconds(second) +
                           std::chrono::milliseconds(ms);
-    if (out < TimePoint{}) return std::nullopt;
+    // The offset or the leap second may lead out of the years that to_rfc3339 can write.
+    constexpr TimePoint kEnd = std::chrono::sys_days(std::chrono::year(10'000) / 1 / 1);
+    if (out < TimePoint{} || out >= kEnd) return std::nullopt;
     return out;
 }
 

@@ -1,6 +1,7 @@
 #include "engine/audit.h"
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
 
 namespace doorbuster {
 namespace {
@@ -66,6 +67,12 @@ void judge_store(const SaleBooks& books, SaleAudit& row) {
     if (const auto refused = books.orders[index_of(OrderStatus::refused)]; refused > 0) {
         row.violations.push_back("the store's guard refused " + text(refused) +
                                  " orders that buyers had been promised");
+    }
+    // The log has one writing process, and it opens an epoch only when nothing is held under the
+    // last one: no order is ever void.
+    if (books.voided_orders > 0) {
+        row.violations.push_back(text(books.voided_orders) +
+                                 " orders of the log were void: a second process had taken over");
     }
     for (const auto& user : books.over_limit) {
         row.violations.push_back("user '" + user.user + "' holds " + text(user.units) +
@@ -134,14 +141,16 @@ Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
 }
 
 // The store's snapshot first, then, sale by sale, the inventory's count and the log's position in
-// one turn: what the inventory counted is exactly the snapshot and the log's records between.
-Task<Result<Auditor::Collected>> Auditor::collect(const std::optional<std::string>& sale) {
+// one turn: what the inventory counted is exactly the snapshot and the log's records between. What
+// takes time (reading, adding up) runs on a blocking thread.
+Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sale) {
     const auto pin = reader_.pin(); // nothing between the two is pruned meanwhile
     auto read_books = [this, &sale] { return store_.books(sale); };
-    auto books = co_await blocking_.run(read_books);
-    if (!books) co_return tl::make_unexpected(std::move(books.error()));
+    const auto books = co_await blocking_.run(read_books);
+    if (!books) co_return tl::make_unexpected(books.error());
 
-    Collected collected;
+    Judged judged;
+    std::map<SaleNo, Units> inventory;
     std::map<SaleNo, LogPosition> counted_at;
     LogPosition last = log_.last_enqueued();
     for (const SaleBooks& entry : books->sales) {
@@ -150,37 +159,44 @@ Task<Result<Auditor::Collected>> Auditor::collect(const std::optional<std::strin
         counted_at[terms.no] = count ? count->log_end : last;
         last = std::max(last, counted_at[terms.no]);
         if (!count) continue;
-        collected.inventory[terms.no] = count->remaining;
-        if (count->terms_version != terms.version) collected.terms_moved = true;
+        // An operator changed the sale between the snapshot and the count.
+        if (count->terms_version != terms.version) judged.terms_moved = true;
+        if (count->terms_version == terms.version) inventory[terms.no] = count->remaining;
     }
     const auto durable = co_await log_.durable(last);
     if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
-    auto read_log = [&] { return read_tail(reader_, books->next, last); };
-    auto tail = co_await blocking_.run(read_log);
-    if (!tail) co_return tl::make_unexpected(std::move(tail.error()));
-    LogPosition at = books->next;
-    for (LogRecord& record : *tail) {
-        const auto limit = counted_at.find(record.sale);
-        if (limit != counted_at.end() && at <= limit->second) {
-            collected.tail.push_back(std::move(record));
-        }
-        at = at.next();
+    auto add_up = [&]() -> Result<void> {
+        auto tail = read_tail(reader_, books->next, last);
+        if (!tail) return tl::make_unexpected(std::move(tail.error()));
+        LogPosition at = books->next;
+        std::erase_if(*tail, [&](const LogRecord& record) {
+            const auto limit = counted_at.find(record.sale);
+            const bool is_counted = limit != counted_at.end() && at <= limit->second;
+            at = at.next();
+            return !is_counted;
+        });
+        judged.rows = judge(*books, *tail, inventory);
+        return {};
+    };
+    const auto added = co_await blocking_.run(add_up);
+    if (!added) co_return tl::make_unexpected(added.error());
+    co_return judged;
+}
+
+Task<Result<std::vector<SaleAudit>>> Auditor::run_in_turn(std::optional<std::string> sale) {
+    if (turn_.waiting() >= kInLineMax) co_return fail(Errc::unavailable, "too many audits wait");
+    const auto turn = co_await turn_.take();
+    for (int attempt = 1;; ++attempt) {
+        auto judged = co_await look(sale);
+        if (!judged) co_return tl::make_unexpected(std::move(judged.error()));
+        if (judged->terms_moved && attempt < kAttemptsMax) continue;
+        co_return std::move(judged->rows);
     }
-    collected.books = std::move(*books);
-    co_return collected;
 }
 
 Task<Result<std::vector<SaleAudit>>> Auditor::run(const std::optional<std::string>& sale) {
-    for (int attempt = 1;; ++attempt) {
-        auto collected = co_await collect(sale);
-        if (!collected) co_return tl::make_unexpected(std::move(collected.error()));
-        if (collected->terms_moved) {
-            // An operator changed a sale between the snapshot and the count.
-            if (attempt < kAttemptsMax) continue;
-            collected->inventory.clear();
-        }
-        co_return judge(collected->books, collected->tail, collected->inventory);
-    }
+    auto task = run_in_turn(sale);
+    co_return co_await boost::asio::co_spawn(cores_.at(0).executor(), std::move(task), use_task);
 }
 
 } // namespace doorbuster

@@ -14,7 +14,9 @@
 #include "ports/inventory.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
+#include "runtime/async_lock.h"
 #include "runtime/blocking_pool.h"
+#include "runtime/core.h"
 #include "runtime/task.h"
 
 namespace doorbuster {
@@ -42,29 +44,37 @@ struct SaleAudit {
 [[nodiscard]] Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
                                                        std::optional<LogPosition> last);
 
+// Audits take turns: one may hold the records of the whole lag in memory.
 class Auditor {
 public:
-    Auditor(OrderStore& store, OrderLog& log, OrderLogReader& reader, Inventory& inventory,
-            BlockingPool& blocking)
-        : store_(store), log_(log), reader_(reader), inventory_(inventory), blocking_(blocking) {}
+    Auditor(Cores& cores, OrderStore& store, OrderLog& log, OrderLogReader& reader,
+            Inventory& inventory, BlockingPool& blocking)
+        : cores_(cores),
+          store_(store),
+          log_(log),
+          reader_(reader),
+          inventory_(inventory),
+          blocking_(blocking) {}
 
-    // Any core. One sale, or all. Errc::not_found.
+    // Any core. One sale, or all. Errc::not_found, Errc::unavailable.
     Task<Result<std::vector<SaleAudit>>> run(const std::optional<std::string>& sale);
 
 private:
-    struct Collected {
-        Books books;
-        std::vector<LogRecord> tail;
-        std::map<SaleNo, Units> inventory;
+    static constexpr std::size_t kInLineMax = 16;
+    struct Judged {
+        std::vector<SaleAudit> rows;
         bool terms_moved = false;
     };
-    Task<Result<Collected>> collect(const std::optional<std::string>& sale);
+    Task<Result<std::vector<SaleAudit>>> run_in_turn(std::optional<std::string> sale);
+    Task<Result<Judged>> look(const std::optional<std::string>& sale);
 
+    Cores& cores_;
     OrderStore& store_;
     OrderLog& log_;
     OrderLogReader& reader_;
     Inventory& inventory_;
     BlockingPool& blocking_;
+    AsyncLock turn_; // core 0's
 };
 
 } // namespace doorbuster

@@ -34,10 +34,8 @@ Task<Result<Order>> OrderService::find(const OrderId& id) {
 Task<Result<std::vector<Order>>> OrderService::list(SaleNo sale, const OrderFilter& filter,
                                                     const std::optional<OrderId>& after,
                                                     std::size_t limit) {
-    auto read = [&] {
-        static_cast<void>(writer_.wait_for(log_.last_enqueued(), kListWait));
-        return store_.list_orders(sale, filter, after, limit);
-    };
+    static_cast<void>(co_await writer_.reached(log_.last_enqueued(), kListWait));
+    auto read = [&] { return store_.list_orders(sale, filter, after, limit); };
     co_return co_await blocking_.run(read);
 }
 

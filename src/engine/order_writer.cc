@@ -1,6 +1,8 @@
 #include "engine/order_writer.h"
 
 #include <algorithm>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <spdlog/spdlog.h>
 
@@ -14,6 +16,7 @@ constexpr Duration kLogWait{200};
 // holds one order or a thousand. Twenty milliseconds more of `queued` are not noticed.
 constexpr std::size_t kGatherOrders = 1'000;
 constexpr Duration kGather{20};
+constexpr Duration kLookEvery{2};
 constexpr Duration kBackoffFirst{50};
 constexpr Duration kBackoffMax{2'000};
 
@@ -60,9 +63,41 @@ Result<void> OrderWriter::wait_for(LogPosition position, Duration wait_max) {
                                    std::to_string(position.get()));
 }
 
-bool OrderWriter::pause(Duration at_most) {
+// Looks now and then: a batch takes longer than the pause, and nobody is waited for by a thread.
+Task<bool> OrderWriter::reached(LogPosition position, Duration wait_max) {
+    using Steady = std::chrono::steady_clock;
+    using Timer =
+        boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
+    const auto look = [this, position](int waiting) {
+        {
+            const std::lock_guard lock(mutex_);
+            waiting_ += waiting;
+            if (next_ > position) return true;
+        }
+        if (waiting > 0) moved_.notify_all();
+        return false;
+    };
+    bool is_there = look(1);
+    Timer timer(co_await boost::asio::this_coro::executor);
+    const auto end = Steady::now() + wait_max;
+    while (!is_there && Steady::now() < end) {
+        timer.expires_after(kLookEvery);
+        co_await timer.async_wait(use_task);
+        is_there = look(0);
+    }
+    look(-1);
+    co_return is_there;
+}
+
+bool OrderWriter::gather(Duration at_most) {
     std::unique_lock lock(mutex_);
     moved_.wait_for(lock, at_most, [&] { return is_stopping_ || waiting_ > 0; });
+    return !is_stopping_;
+}
+
+bool OrderWriter::back_off(Duration time) {
+    std::unique_lock lock(mutex_);
+    moved_.wait_for(lock, time, [&] { return is_stopping_; });
     return !is_stopping_;
 }
 
@@ -74,8 +109,12 @@ void OrderWriter::run(LogPosition from) {
         }
         auto batch = log_.read_batch(from, options_.batch_max, kLogWait);
         if (batch && !batch->records.empty() && batch->records.size() < kGatherOrders &&
-            pause(kGather)) {
+            gather(kGather)) {
             batch = log_.read_batch(from, options_.batch_max, Duration(0));
+        }
+        if (!batch && batch.error().is(Errc::unavailable)) { // busy: nothing is lost by waiting
+            if (!back_off(kBackoffFirst)) return;
+            continue;
         }
         if (!batch) {
             options_.on_fatal(batch.error());
@@ -111,7 +150,7 @@ bool OrderWriter::apply(const LogBatch& batch) {
             spdlog::warn("order store: {}; orders stay in the log, trying again",
                          report.error().message());
         }
-        if (!pause(backoff)) return false;
+        if (!back_off(backoff)) return false;
     }
 }
 
@@ -141,7 +180,7 @@ void OrderWriter::note(const ApplyReport& report, std::int64_t took_ns) {
                       report.dead_letters);
     }
     if (report.voided > 0) {
-        spdlog::info("order writer: passed over {} records of closed epochs", report.voided);
+        spdlog::error("order writer: {} orders were void, their epoch was closed", report.voided);
     }
 }
 

@@ -20,6 +20,7 @@
 #include "ports/order_log.h"
 #include "ports/order_store.h"
 #include "runtime/clock.h"
+#include "runtime/task.h"
 
 namespace doorbuster {
 
@@ -44,6 +45,9 @@ public:
     // Waits until the record at `position` is in the store. Errc::timeout.
     [[nodiscard]] Result<void> wait_for(LogPosition position, Duration wait_max);
 
+    // Any core: the same without blocking. False: not within the time.
+    Task<bool> reached(LogPosition position, Duration wait_max);
+
     // Any thread, cores too.
     [[nodiscard]] bool is_store_up() const { return store_up_.load(std::memory_order_relaxed); }
     struct Totals {
@@ -64,7 +68,9 @@ private:
     // Retries for ever while the store is down; every other error is fatal.
     [[nodiscard]] bool apply(const LogBatch& batch);
     void note(const ApplyReport& report, std::int64_t took_ns);
-    [[nodiscard]] bool pause(Duration at_most); // false: stopping
+    // Both return false when the writer is stopping.
+    [[nodiscard]] bool gather(Duration at_most); // ends early when somebody waits
+    [[nodiscard]] bool back_off(Duration time);  // does not: the store is down for them, too
 
     OrderLogReader& log_;
     OrderStore& store_;
@@ -76,7 +82,7 @@ private:
     std::mutex mutex_; // guards the next four
     std::condition_variable moved_;
     LogPosition next_{1};
-    int waiting_ = 0; // callers of wait_for: then nothing is gathered
+    int waiting_ = 0; // for a position: then nothing is gathered
     bool is_stopping_ = false;
     std::thread thread_;
 };

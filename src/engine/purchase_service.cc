@@ -32,18 +32,24 @@ private:
 
 Task<Step<Reservation>> PurchaseService::purchase(SaleView& sale, PurchaseRequest request,
                                                   const RateSubject& subject) {
+    // In this order: whoever sees the stock of the last winner gone sees that winner's key, too.
+    const auto refusal = refuse_by_sale(sale, parts_.clock.now());
     if (may_be_bound(sale, request)) {
         auto bound = co_await parts_.inventory.find_key(request, parts_.log);
         if (!bound) co_return tl::make_unexpected(std::move(bound.error()));
-        if (*bound) co_return co_await leave(**bound);
-    }
-    if (auto refusal = refuse_by_sale(sale, parts_.clock.now())) {
-        co_return tl::make_unexpected(Stop(*refusal));
-    }
-    if (parts_.limiter.is_on()) {
-        if (auto refusal = co_await parts_.limiter.check(subject)) {
-            co_return tl::make_unexpected(Stop(*refusal));
+        if (*bound) {
+            // Replays wait for the log too: bounded, with room for as many as there are purchases.
+            if (in_flight_ >= 2 * in_flight_max_) {
+                co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));
+            }
+            const InFlight place(in_flight_);
+            co_return co_await leave(**bound);
         }
+    }
+    if (refusal) co_return tl::make_unexpected(Stop(*refusal));
+    if (parts_.limiter.is_on()) {
+        const auto limited = co_await parts_.limiter.check(subject);
+        if (limited) co_return tl::make_unexpected(Stop(*limited));
     }
     if (in_flight_ >= in_flight_max_) {
         co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));

@@ -1,8 +1,9 @@
 #include "engine/rebuild.h"
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
 #include <chrono>
-#include <unordered_map>
+#include <map>
 
 namespace doorbuster {
 namespace {
@@ -55,11 +56,38 @@ struct Rebuild::Snapshot final : SaleSnapshotSink {
     std::vector<OrderTally::Counts> tallies;
 };
 
-Task<Result<std::size_t>> Rebuild::run(std::vector<SaleNo> sales) {
+Task<Result<std::size_t>> Rebuild::run() {
+    const std::vector<SaleNo> every_sale;
+    co_return co_await rebuild(every_sale);
+}
+
+Task<Result<void>> Rebuild::run_if_cold(SaleNo sale) {
+    // On core 0, where the turns are kept.
+    auto task = run_in_turn(sale);
+    co_return co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), std::move(task),
+                                             use_task);
+}
+
+Task<Result<void>> Rebuild::run_in_turn(SaleNo sale) {
+    if (turn_.waiting() >= kInLineMax) {
+        co_return fail(Errc::unavailable, "too many sales are being created");
+    }
+    const auto turn = co_await turn_.take();
+    const SaleView* view = parts_.directories[0]->find(sale);
+    if (view != nullptr && view->signals) co_return Result<void>();
+    const std::vector<SaleNo> one(1, sale);
+    auto rebuilt = co_await rebuild(one);
+    if (!rebuilt) co_return tl::make_unexpected(std::move(rebuilt.error()));
+    co_return Result<void>();
+}
+
+Task<Result<std::size_t>> Rebuild::rebuild(std::vector<SaleNo> sales) {
     auto open_epochs = [this, &sales] { return parts_.store.next_epochs(sales); };
     const auto opened = co_await parts_.blocking.run(open_epochs);
     if (!opened) co_return tl::make_unexpected(opened.error());
     if (opened->empty()) co_return std::size_t{0};
+    std::map<SaleNo, Epoch> epochs;
+    for (const StoredSale& sale : *opened) epochs[sale.terms.no] = sale.epoch;
 
     auto fenced = co_await fence(*opened);
     if (!fenced) co_return tl::make_unexpected(std::move(fenced.error()));
@@ -72,17 +100,45 @@ Task<Result<std::size_t>> Rebuild::run(std::vector<SaleNo> sales) {
     snapshot.finish();
 
     for (std::size_t i = 0; i < snapshot.images.size(); ++i) {
-        auto terms = std::make_shared<const SaleTerms>(snapshot.images[i].terms);
-        parts_.tally.set(terms->no, snapshot.tallies[i]);
-        auto signals = co_await parts_.inventory.install(std::move(snapshot.images[i]));
-        if (!signals) co_return tl::make_unexpected(std::move(signals.error()));
-        co_await publish(terms);
-        co_await publish_signals(terms->no, *signals);
+        SaleImage& image = snapshot.images[i];
+        const SaleNo no = image.terms.no;
+        const std::string id = image.terms.id;
+        parts_.tally.set(no, snapshot.tallies[i]);
+        auto installed = co_await install(std::move(image), epochs[no]);
+        if (!installed) co_return tl::make_unexpected(std::move(installed.error()));
+        if (sales.empty()) continue; // start-up: nobody can have changed it
+        auto caught_up = co_await catch_up(id);
+        if (!caught_up) co_return tl::make_unexpected(std::move(caught_up.error()));
     }
     co_return snapshot.images.size();
 }
 
-// Appends a barrier for each sale and waits until the writer has applied them all.
+Task<Result<void>> Rebuild::install(SaleImage image, Epoch opened) {
+    auto terms = std::make_shared<const SaleTerms>(image.terms);
+    // Somebody opened a later epoch: its barrier may not be in the log yet, so nothing may be held
+    // under it, and what is held under ours will be void.
+    if (image.epoch != opened) {
+        co_return fail(Errc::fenced, "sale " + terms->id + " is being rebuilt by another process");
+    }
+    auto signals = co_await parts_.inventory.install(std::move(image));
+    if (!signals) co_return tl::make_unexpected(std::move(signals.error()));
+    if (!*signals) co_return fail(Errc::fenced, "a later rebuild of sale " + terms->id + " began");
+    co_await publish(terms);
+    co_await publish_signals(terms->no, *signals);
+    co_return Result<void>();
+}
+
+Task<Result<void>> Rebuild::catch_up(const std::string& sale) {
+    auto read = [this, &sale] { return parts_.store.find_sale(sale); };
+    const auto stored = co_await parts_.blocking.run(read);
+    if (!stored) co_return tl::make_unexpected(stored.error());
+    auto known = co_await parts_.inventory.set_terms(stored->terms);
+    if (!known) co_return tl::make_unexpected(std::move(known.error()));
+    co_await publish(std::make_shared<const SaleTerms>(stored->terms));
+    co_return Result<void>();
+}
+
+// Closes each sale, appends its barrier and waits until the writer has applied them all.
 Task<Result<void>> Rebuild::fence(const std::vector<StoredSale>& sales) {
     LogPosition last;
     for (const StoredSale& sale : sales) {
@@ -90,14 +146,17 @@ Task<Result<void>> Rebuild::fence(const std::vector<StoredSale>& sales) {
         barrier.kind = LogRecordKind::barrier;
         barrier.sale = sale.terms.no;
         barrier.epoch = sale.epoch;
+        // Nothing is held any more under the epoch that the barrier closes.
+        co_await parts_.inventory.begin_rebuild(barrier.sale, barrier.epoch);
         const auto position = parts_.log.enqueue(barrier);
         if (!position) co_return fail(Errc::unavailable, "the order log is full");
         last = *position;
     }
     auto durable = co_await parts_.log.durable(last);
     if (!durable) co_return fail(Errc::timeout, "the order log does not take the barrier");
-    auto wait = [this, last] { return parts_.writer.wait_for(last, kWriterWaitMax); };
-    co_return co_await parts_.blocking.run(wait);
+    const bool is_stored = co_await parts_.writer.reached(last, kWriterWaitMax);
+    if (!is_stored) co_return fail(Errc::timeout, "the order writer does not reach the barrier");
+    co_return Result<void>();
 }
 
 Task<void> Rebuild::publish(std::shared_ptr<const SaleTerms> terms) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/fingerprint.h"
@@ -15,6 +16,7 @@
 #include "ports/inventory.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
+#include "runtime/async_lock.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
 #include "runtime/core.h"
@@ -38,9 +40,12 @@ public:
     };
     explicit Rebuild(Parts parts) : parts_(parts) {}
 
-    // Any core. These sales, or every sale of the store when empty; when it is done they sell.
-    // Returns how many. Errc::timeout when the writer does not come.
-    Task<Result<std::size_t>> run(std::vector<SaleNo> sales);
+    // Any core. Every sale of the store; when it is done they sell. Returns how many. Errc::timeout
+    // when the writer does not come.
+    Task<Result<std::size_t>> run();
+    // Any core. One sale, unless it sells already. Rebuilds take turns: at most kInLineMax wait,
+    // one more is Errc::unavailable.
+    Task<Result<void>> run_if_cold(SaleNo sale);
 
     // Any core. Shows the terms to every core; older terms change nothing.
     Task<void> publish(std::shared_ptr<const SaleTerms> terms);
@@ -48,10 +53,18 @@ public:
 private:
     struct Snapshot;
 
+    static constexpr std::size_t kInLineMax = 1'000; // a rebuild of a new sale takes milliseconds
+
+    Task<Result<void>> run_in_turn(SaleNo sale);
+    Task<Result<std::size_t>> rebuild(std::vector<SaleNo> sales);
+    Task<Result<void>> install(SaleImage image, Epoch opened);
+    // Applies terms that changed between the snapshot and the installation.
+    Task<Result<void>> catch_up(const std::string& sale);
     Task<Result<void>> fence(const std::vector<StoredSale>& sales);
     Task<void> publish_signals(SaleNo sale, std::shared_ptr<const StockSignals> signals);
 
     Parts parts_;
+    AsyncLock turn_; // core 0's
 };
 
 } // namespace doorbuster

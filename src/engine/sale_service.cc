@@ -15,12 +15,10 @@ Task<Result<std::pair<SaleTerms, bool>>> SaleService::create(const SaleTerms& te
     auto created = co_await blocking_.run(insert);
     if (!created) co_return tl::make_unexpected(std::move(created.error()));
     const auto& [sale, is_new] = *created;
-    // Epoch 0: created, but the process ended before it was ever built.
-    if (is_new || sale.epoch == Epoch(0)) {
-        const std::vector<SaleNo> one(1, sale.terms.no);
-        auto built = co_await rebuild_.run(one);
-        if (!built) co_return tl::make_unexpected(std::move(built.error()));
-    }
+    // Known from here on, and cold: purchases hear 503 until it is built, not 404.
+    co_await rebuild_.publish(std::make_shared<const SaleTerms>(sale.terms));
+    auto built = co_await rebuild_.run_if_cold(sale.terms.no);
+    if (!built) co_return tl::make_unexpected(std::move(built.error()));
     co_return std::pair(sale.terms, is_new);
 }
 
@@ -30,8 +28,11 @@ Task<Result<SaleTerms>> SaleService::change(const std::string& id,
     auto commit = [this, &id, &change, &key] { return store_.change_sale(id, change, key); };
     const auto changed = co_await blocking_.run(commit);
     if (!changed) co_return tl::make_unexpected(changed.error());
+    // A cold sale does not know yet; its rebuild reads the terms once more when it is done.
     auto known = co_await inventory_.set_terms(changed->terms);
-    if (!known) co_return tl::make_unexpected(std::move(known.error()));
+    if (!known && !known.error().is(Errc::not_found)) {
+        co_return tl::make_unexpected(std::move(known.error()));
+    }
     co_await rebuild_.publish(std::make_shared<const SaleTerms>(changed->terms));
     co_return changed->terms;
 }

@@ -2,6 +2,7 @@
 // time (design.md section 4). It decides; the log makes what it decided durable.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -20,21 +21,31 @@
 
 namespace doorbuster {
 
-// A compact set of fingerprints: a Bloom filter (Bloom, 1970) with four probes. One core adds,
-// every core asks, nobody removes. "No" is certain; "maybe" is wrong for less than 1 % of the
-// others while it holds no more than it was made for, and more often beyond that, which costs a hop
-// only.
+// A compact set of fingerprints: Bloom filters (Bloom, 1970) with four probes, each four times as
+// large as the one before, made when that is full. One core adds, every core asks, nobody removes.
+// "No" is certain; "maybe" is wrong for less than 1 % of the others per filter, which costs a hop.
 class KeyFilter {
 public:
-    // 12 bits a key, at least 1 KiB: a small sale's filter stays in the core's cache.
+    // The first filter is for so many keys, at least kKeysMin; it is made with the first key, so
+    // that a sale without keys costs nothing.
     explicit KeyFilter(std::size_t keys_expected);
+    ~KeyFilter();
+    KeyFilter(const KeyFilter&) = delete;
+    KeyFilter& operator=(const KeyFilter&) = delete;
 
-    void add(const Fingerprint& key);
+    void add(const Fingerprint& key); // one thread
     [[nodiscard]] bool may_contain(const Fingerprint& key) const;
 
 private:
-    std::uint64_t mask_;
-    std::vector<std::atomic<std::uint64_t>> words_;
+    static constexpr std::size_t kKeysMin = 512; // 12 bits a key: 1 KiB
+    // 512 keys and twelve times the fourfold are more keys than kStockMax allows.
+    static constexpr std::size_t kSegmentsMax = 13;
+    struct Segment;
+
+    std::array<std::atomic<Segment*>, kSegmentsMax> segments_{};
+    std::size_t last_ = 0; // the rest is the adding thread's
+    std::size_t capacity_;
+    std::size_t count_ = 0;
 };
 
 // What every core may see of a sale's stock without a hop. The owner of the stock writes.
@@ -85,7 +96,11 @@ public:
     // Any core. The bound key's answer, or nullopt.
     virtual Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
                                                             OrderLog& log) = 0;
-    // Any core. Replaces what was known of the sale. The signals live as long as the inventory.
+    // Any core. A rebuild that opens `epoch` begins, before its barrier is in the log: the sale is
+    // cold until that epoch or a later one is installed.
+    virtual Task<void> begin_rebuild(SaleNo sale, Epoch epoch) = 0;
+    // Any core. Replaces what was known of the sale. The signals live as long as the inventory;
+    // null when a later rebuild has begun: then nothing was changed.
     virtual Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) = 0;
     // Any core. Newer terms; older ones change nothing. Errc::not_found for a cold sale.
     virtual Task<Result<void>> set_terms(const SaleTerms& terms) = 0;

@@ -31,6 +31,8 @@ public:
     virtual Task<Step<void>> durable(LogPosition position) = 0;
     // Any core. Has everything up to and including `position` become durable already?
     [[nodiscard]] virtual bool is_durable(LogPosition position) const = 0;
+    // Any core. Does it refuse because its disk is full, rather than because it is busy?
+    [[nodiscard]] virtual bool is_stalled() const { return false; }
     // Any core. The last position that was given out; 0 when none was.
     [[nodiscard]] virtual LogPosition last_enqueued() const = 0;
     // Any core. Records that were enqueued and are not in the store yet.

@@ -73,7 +73,8 @@ struct SaleBooks {
         Units units = 0;
     };
     std::vector<UserUnits> over_limit;
-    Epoch barrier; // the epoch that is open in the log at the snapshot's position
+    std::int64_t voided_orders = 0; // records of an epoch that was closed
+    Epoch barrier;                  // the epoch that is open in the log at the snapshot's position
 };
 
 struct Books {

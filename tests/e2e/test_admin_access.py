@@ -43,7 +43,7 @@ def test_a_foreign_origin_is_no_administrator(server, origin):
         assert response.status in (401, 403), f"{method} {path}: {response}"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}"])
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LocalHost:{port}"])
 def test_loopback_names_and_the_own_origin_are_fine(server, host):
     host = host.format(port=server.port)
     for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):

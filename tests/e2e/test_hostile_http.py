@@ -274,6 +274,28 @@ def test_two_idempotency_keys_in_one_request_buy_nothing(server, sale):
     assert sold(server, sale) == 0
 
 
+@pytest.mark.parametrize("lines,field", [
+    (["X-User-Id: other"], "X-User-Id"), (["Idempotency-Key: a"] * 2, "Idempotency-Key"),
+    (["Content-Type: application/json"], "Content-Type"), (["Host: other"], "Host"),
+    (["Content-Length: 0"] * 2, "Content-Length"), (["Content-Length: x"], "Content-Length"),
+    (["Transfer-Encoding: gzip"], "Transfer-Encoding"),
+    (["idempotency-key: \a"], "Idempotency-Key"), (["X-Odd: \a"], "X-Odd")])
+def test_a_header_that_is_wrong_is_named(server, sale, lines, field):
+    with server.connect() as connection:
+        connection.send(raw_purchase(server, sale, *lines))
+        response = contract.check_answer(connection.read_response())
+        problem = contract.expect(response, 400, "invalid_request")
+        assert problem["field"] == field, problem
+        assert problem["detail"].startswith(f"{field} must "), problem
+
+
+def test_an_empty_line_before_a_request_is_skipped(server, sale):
+    with server.connect() as connection:
+        for _ in range(3):
+            connection.send(b"\r\n" + build_request("GET", "/livez", server.host))
+            assert connection.read_response().status == 200
+
+
 # -- broken connections -----------------------------------------------------------------------
 
 def test_truncated_requests_do_no_harm(server, sale):

@@ -163,14 +163,16 @@ def test_without_a_key_every_accepted_request_is_a_new_order(server):
     assert problem["order_id"] == second["order_id"], "the latest order"
 
 
-@pytest.mark.parametrize("key", ["k", "x" * 255, "a b", "~!@#$%^&*()_+{}|:\"<>?", "7" * 36])
+@pytest.mark.parametrize("key", ["k", "x" * 255, "a b", "~!@#$%^&*()_+{}|:\"<>?", "7" * 36,
+                                 "Zoë 漢字", "\U0001f389" * 255])
 def test_keys_of_printable_characters_are_taken(server, key):
     sale = server.create_sale(5)
     first = server.bought(sale, "buyer", 1, key)
     check_replay(server.buy(sale, "buyer", 1, key), first)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "bell\a"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "\U0001f389" * 256, "tab\there", "bell\a",
+                                 "next\x85line"])
 def test_other_keys_are_refused_by_name(server, key):
     sale = server.create_sale(5)
     response = server.buy(sale, "buyer", headers={"Idempotency-Key": key})

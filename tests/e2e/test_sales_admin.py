@@ -5,6 +5,7 @@ import collections
 import pytest
 
 from harness import contract
+from harness.plugin import Servers
 from harness.server import fresh_name
 from harness.settings import scaled
 from harness.swarm import run_all
@@ -116,6 +117,37 @@ def test_sales_are_listed_page_by_page(server):
     assert set(page["items"][0]) == contract.SALE_FIELDS
 
 
+def check_pages(server, path: str, count: int, limit: int) -> None:
+    """The list has `count` items, and its last page ends it, full or not."""
+    pages, cursor = [], ""
+    while cursor is not None:
+        tail = f"&cursor={cursor}" if cursor else ""
+        page = contract.expect(server.admin("GET", f"{path}?limit={limit}{tail}"), 200)
+        pages.append(len(page["items"]))
+        cursor = page["next_cursor"]
+    full, rest = divmod(count, limit)
+    assert pages == [limit] * full + [rest] * (rest > 0), pages
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7])
+def test_a_last_page_that_is_full_ends_the_list(paged, limit):
+    server, sale = paged
+    check_pages(server, "/v1/sales", 6, limit)
+    check_pages(server, f"/v1/sales/{sale}/orders", 6, limit)
+
+
+@pytest.fixture(name="paged", scope="module")
+def _paged(tmp_path_factory):
+    servers = Servers(tmp_path_factory.mktemp("pages"))
+    server = servers()
+    sale = [server.create_sale(10) for _ in range(6)][-1]
+    orders = [server.bought(sale, f"buyer-{number}")["order_id"] for number in range(6)]
+    for number, order in enumerate(orders):
+        server.confirmed(order, f"buyer-{number}")
+    yield server, sale
+    servers.finish(judge=True)
+
+
 @pytest.mark.parametrize("query,field", [
     ("limit=0", "limit"), ("limit=1001", "limit"), ("limit=-1", "limit"), ("limit=x", "limit"),
     ("limit=99999999999999999999", "limit"), ("limit=", "limit"), ("cursor=%00", "cursor"),
@@ -147,11 +179,30 @@ def test_title_and_limit_may_change(server):
 @pytest.mark.parametrize("body,field", [
     ({"state": "closed"}, "state"), ({"state": "running"}, "state"), ({"state": 1}, "state"),
     ({"stock": 7}, "stock"), ({"per_user_limit": 0}, "per_user_limit"), ({"title": 5}, "title"),
-    ({"colour": "red"}, "colour")])
+    ({"colour": "red"}, "colour"), ({"title": None}, "title"), ({"state": None}, "state"),
+    ({"per_user_limit": None}, "per_user_limit"), ({"starts_at": None}, "starts_at"),
+    ({"ends_at": None, "state": None}, "state"), ({}, "body")])
 def test_changes_that_make_no_sense_are_refused_by_name(server, body, field):
     sale = server.create_sale(5)
     refused_by_name(server.admin("PATCH", f"/v1/sales/{sale}", body), field)
     assert server.sale(sale)["state"] == "open"
+
+
+def test_a_null_takes_the_end_away(server):
+    sale = server.create_sale(5, ends_at=contract.seconds_from_now(3600))
+    changed = contract.expect(server.admin("PATCH", f"/v1/sales/{sale}", {"ends_at": None}), 200)
+    assert changed["ends_at"] is None
+    assert server.sale(sale)["ends_at"] is None
+
+
+def test_the_body_that_created_a_sale_is_fine_also_after_a_change(server):
+    body = {"id": fresh_name("sale"), "title": "Before", "stock": 5}
+    contract.expect(server.admin("POST", "/v1/sales", body), 201)
+    changed = {"title": "After", "per_user_limit": 2}
+    contract.expect(server.admin("PATCH", f"/v1/sales/{body['id']}", changed), 200)
+    again = contract.expect(server.admin("POST", "/v1/sales", body), 200)
+    assert (again["title"], again["per_user_limit"]) == ("After", 2)
+    contract.expect(server.admin("POST", "/v1/sales", {**body, **changed}), 409, "already_exists")
 
 
 def test_a_closed_sale_does_not_change(server):

@@ -1,5 +1,5 @@
-// An order log in memory, for fuzzing: every record is durable as soon as it is enqueued, unless the
-// log is told to misbehave. Its two faces are used as the port says: cores enqueue, the order
+// An order log in memory, for fuzzing: every record is durable as soon as it is enqueued, unless
+// the log is told to misbehave. Its two faces are used as the port says: cores enqueue, the order
 // writer's thread reads. Records that are stored are forgotten; positions go on for ever.
 #pragma once
 

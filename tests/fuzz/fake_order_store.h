@@ -21,6 +21,14 @@ public:
         sales_.clear();
         orders_.clear();
     }
+    // A sale whose first epoch is open already, as after its rebuild.
+    [[nodiscard]] StoredSale add_open_sale(const SaleTerms& terms) {
+        auto made = create_sale(terms, terms.id);
+        const std::lock_guard lock(mutex_);
+        Row& row = sales_.at(made->first.terms.no);
+        row.sale.epoch = row.barrier = Epoch(1);
+        return row.sale;
+    }
     [[nodiscard]] std::map<OrderId, Order> orders() const {
         const std::lock_guard lock(mutex_);
         return orders_;
@@ -168,6 +176,7 @@ private:
         Epoch barrier;
         std::int64_t accepted_orders = 0;
         Units accepted_units = 0;
+        std::int64_t voided = 0;
         std::map<std::string, std::string> changes; // key to request
     };
 
@@ -191,6 +200,7 @@ private:
         }
         if (record.epoch != row.barrier) {
             ++report.voided;
+            ++row.voided;
             return;
         }
         Order order;
@@ -216,6 +226,7 @@ private:
         books.sale = row.sale;
         books.log_accepted_orders = row.accepted_orders;
         books.log_accepted_units = row.accepted_units;
+        books.voided_orders = row.voided;
         books.per_user_limit_ever = row.limit_ever;
         books.barrier = row.barrier;
         std::map<std::string, Units> by_user;

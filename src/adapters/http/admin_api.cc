@@ -1,6 +1,7 @@
 // The operators' calls. Api::answer_now has checked that the caller may administer.
 #include <algorithm>
 #include <charconv>
+#include <functional>
 
 #include "adapters/http/api.h"
 #include "adapters/http/json_out.h"
@@ -144,23 +145,60 @@ Parsed<Page> page_of(const std::map<std::string, std::string>& query) {
     return page;
 }
 
-// {"items":[…],"next_cursor":…}; `cursor` is that of the last item of a full page.
-Response list_response(const std::vector<std::string>& items, const Page& page,
-                       const std::string& cursor) {
+// {"items":[…],"next_cursor":…}. `rows` were asked for with one more than the page has room for:
+// only that one tells whether there is a next page.
+template <class Row>
+Response list_response(const std::vector<Row>& rows, const Page& page,
+                       const std::function<std::string(const Row&)>& json_of,
+                       const std::function<std::string(const Row&)>& cursor_of) {
+    const std::size_t shown = std::min(rows.size(), page.limit);
     std::string list = "[";
-    for (const std::string& item : items) {
-        if (list.size() > 1) list += ',';
-        list += item;
+    for (std::size_t i = 0; i < shown; ++i) {
+        if (i > 0) list += ',';
+        list += json_of(rows[i]);
     }
     list += ']';
     JsonObject body;
     body.json("items", list);
-    if (items.size() == page.limit) {
-        body.field("next_cursor", cursor);
+    if (rows.size() > shown) {
+        body.field("next_cursor", cursor_of(rows[shown - 1]));
     } else {
         body.json("next_cursor", "null");
     }
     return json_response(200, body.take());
+}
+
+// An absent field stays as it is; null would be a wish for no value, which only an end can have.
+Parsed<SaleEdit> read_edit(const JsonFields& fields) {
+    SaleEdit edit;
+    if (fields.has("title")) {
+        auto title = title_of(fields);
+        if (!title) return tl::make_unexpected(title.error());
+        edit.title = std::move(*title);
+    }
+    const auto limit = fields.integer("per_user_limit", 1, kPerUserLimitMax);
+    if (!limit) return tl::make_unexpected(limit.error());
+    edit.per_user_limit = *limit;
+    const auto starts_at = time_of(fields, "starts_at");
+    if (!starts_at) return tl::make_unexpected(starts_at.error());
+    edit.starts_at = *starts_at;
+    const auto ends_at = time_of(fields, "ends_at");
+    if (!ends_at) return tl::make_unexpected(ends_at.error());
+    if (fields.has("ends_at")) edit.ends_at = *ends_at;
+    const auto state = fields.text("state");
+    if (!state) return tl::make_unexpected(state.error());
+    if (*state && **state != "open" && **state != "paused") {
+        return invalid("state", "must be \"open\" or \"paused\"");
+    }
+    if (*state) edit.paused = **state == "paused";
+    for (const auto& [name, has_value] :
+         {std::pair("per_user_limit", edit.per_user_limit.has_value()),
+          std::pair("starts_at", edit.starts_at.has_value()),
+          std::pair("state", edit.paused.has_value())}) {
+        if (fields.has(name) && !has_value) return invalid(name, "must not be null");
+    }
+    if (fields.size() == 0) return invalid("body", "must name what to change");
+    return edit;
 }
 
 } // namespace
@@ -192,15 +230,13 @@ Task<Response> Api::list_sales(const Request& request) {
         const InvalidField wrong{"cursor", "must be a next_cursor of this list"};
         co_return problem(wrong);
     }
-    const auto sales = co_await parts_.sales.list(page->cursor, page->limit);
+    const auto sales = co_await parts_.sales.list(page->cursor, page->limit + 1);
     if (!sales) co_return problem(sales.error());
-    std::vector<std::string> items;
-    for (const StoredSale& stored : *sales) {
-        const SaleView* sale = parts_.directory.find(stored.terms.id);
-        if (sale == nullptr) continue; // created this instant
-        items.push_back(sale_json(*sale->terms, sale->remaining(), parts_.clock.now()));
-    }
-    co_return list_response(items, *page, sales->empty() ? "" : sales->back().terms.id);
+    const auto json_of = [this](const StoredSale& sale) {
+        return sale_json(sale, parts_.directory.find(sale.terms.id), parts_.clock.now());
+    };
+    const auto cursor_of = [](const StoredSale& sale) { return sale.terms.id; };
+    co_return list_response<StoredSale>(*sales, *page, json_of, cursor_of);
 }
 
 // The answer to a change: the sale as it is now, or why not.
@@ -224,34 +260,10 @@ Task<Response> Api::edit_sale(const Request& request, std::string_view id) {
     const auto fields = JsonFields::parse(
         request.body, {"title", "per_user_limit", "starts_at", "ends_at", "state"});
     if (!fields) co_return problem(fields.error());
-    SaleEdit edit;
-    if (fields->has("title")) {
-        auto title = title_of(*fields);
-        if (!title) co_return problem(title.error());
-        edit.title = std::move(*title);
-    }
-    const auto limit = fields->integer("per_user_limit", 1, kPerUserLimitMax);
-    if (!limit) co_return problem(limit.error());
-    edit.per_user_limit = *limit;
-    const auto starts_at = time_of(*fields, "starts_at");
-    if (!starts_at) co_return problem(starts_at.error());
-    edit.starts_at = *starts_at;
-    const auto ends_at = time_of(*fields, "ends_at");
-    if (!ends_at) co_return problem(ends_at.error());
-    if (fields->has("ends_at")) edit.ends_at = *ends_at;
-    const auto state = fields->text("state");
-    if (!state) co_return problem(state.error());
-    if (*state && **state != "open" && **state != "paused") {
-        const InvalidField wrong{"state", "must be \"open\" or \"paused\""};
-        co_return problem(wrong);
-    }
-    if (*state) edit.paused = **state == "paused";
-    if (fields->size() == 0) {
-        const InvalidField wrong{"body", "must name what to change"};
-        co_return problem(wrong);
-    }
+    const auto edit = read_edit(*fields);
+    if (!edit) co_return problem(edit.error());
     const std::string sale(id);
-    const auto terms = co_await parts_.sales.edit(sale, edit);
+    const auto terms = co_await parts_.sales.edit(sale, *edit);
     co_return changed(terms, "ends_at");
 }
 
@@ -315,11 +327,12 @@ Task<Response> Api::list_orders(const Request& request, std::string_view id) {
     }
     const SaleView* sale = parts_.directory.find(id);
     if (sale == nullptr) co_return problem(Code::not_found, "There is no sale with this id.");
-    const auto orders = co_await parts_.orders.list(sale->terms->no, filter, after, page->limit);
+    const auto orders =
+        co_await parts_.orders.list(sale->terms->no, filter, after, page->limit + 1);
     if (!orders) co_return problem(orders.error());
-    std::vector<std::string> items;
-    for (const Order& order : *orders) items.push_back(order_json(order, sale->terms->id));
-    co_return list_response(items, *page, orders->empty() ? "" : orders->back().id.text());
+    const auto json_of = [sale](const Order& order) { return order_json(order, sale->terms->id); };
+    const auto cursor_of = [](const Order& order) { return order.id.text(); };
+    co_return list_response<Order>(*orders, *page, json_of, cursor_of);
 }
 
 Task<Response> Api::audit(std::string_view id) {

@@ -65,7 +65,14 @@ bool is_under_v1(Route route) {
 } // namespace
 
 std::optional<Response> refuse_body_type(const Request& request) {
-    if (request.body.empty() || is_json(request.content_type)) return std::nullopt;
+    if (request.body.empty()) return std::nullopt;
+    if (request.body_is_encoded) {
+        Response refused = problem(Code::unsupported_media_type,
+                                   "A body must be sent as it is, without Content-Encoding.");
+        refused.headers = "Accept-Encoding: identity\r\n"; // RFC 9110 section 15.5.16
+        return refused;
+    }
+    if (is_json(request.content_type)) return std::nullopt;
     return problem(Code::unsupported_media_type);
 }
 
@@ -84,7 +91,11 @@ parse_query(std::string_view query, std::initializer_list<std::string_view> know
             return tl::make_unexpected(InvalidField{"query", "is not percent-encoded correctly"});
         }
         if (std::ranges::find(known, *name) == known.end()) {
-            return tl::make_unexpected(InvalidField{*name, "is not a parameter of this address"});
+            // Decoded, it may be anything; what goes into an answer must be UTF-8.
+            const bool is_plain =
+                std::ranges::all_of(*name, [](char c) { return c >= 0x20 && c < 0x7f; });
+            return tl::make_unexpected(InvalidField{is_plain && !name->empty() ? *name : "query",
+                                                    "is not a parameter of this address"});
         }
         if (!parameters.emplace(*name, *value).second) {
             return tl::make_unexpected(InvalidField{*name, "is there twice"});
@@ -143,7 +154,7 @@ std::optional<Response> Api::answer_now(const Request& request) {
     case Route::close_sale:
     case Route::list_orders:
     case Route::audit:
-        if (auto refused = identity_.refuse_admin(request)) return refused;
+        if (auto refused = identity_.refuse_admin(request, parts_.clock.now())) return refused;
         return std::nullopt;
     case Route::show_order:
     case Route::readyz:
@@ -177,8 +188,9 @@ Task<Response> Api::answer(const Request& request) {
     co_return problem(Code::not_found);
 }
 
-Response Api::protocol_error(std::uint16_t status, std::string_view detail) {
-    switch (status) {
+Response Api::protocol_error(const ParseFailure& failure) {
+    const std::string_view detail = failure.detail;
+    switch (failure.status) {
     case 408: return problem(Code::timeout, detail);
     case 413: return problem(Code::payload_too_large, detail);
     case 414: return problem(Code::uri_too_long, detail);
@@ -189,7 +201,7 @@ Response Api::protocol_error(std::uint16_t status, std::string_view detail) {
         return response;
     }
     default: {
-        const InvalidField wrong{"request", std::string(detail)};
+        const InvalidField wrong{std::string(failure.field), std::string(detail)};
         return problem(wrong);
     }
     }

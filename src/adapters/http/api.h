@@ -46,7 +46,7 @@ public:
 
     std::optional<Response> answer_now(const Request& request) override;
     Task<Response> answer(const Request& request) override;
-    Response protocol_error(std::uint16_t status, std::string_view detail) override;
+    Response protocol_error(const ParseFailure& failure) override;
 
 private:
     // A purchase as it was sent, checked, before anybody decides on it.

@@ -40,16 +40,16 @@ std::optional<Response> Api::purchase_now(const Request& request, std::string_vi
     const std::int64_t started_ns = parts_.clock.steady_ns();
     auto attempt = parse_purchase(request, sale_id);
     if (!attempt) return std::move(attempt.error());
+    const auto refusal = refuse_by_sale(*attempt->sale, parts_.clock.now());
+    if (!refusal) return std::nullopt;
     PurchaseRequest& wanted = attempt->request;
-    if (wanted.has_key()) {
+    if (wanted.has_key()) { // looked up after the stock: see PurchaseService::purchase
         // Only who the buyer is tells whether the key is bound; a token costs too much here.
         if (!identity_.reads_header() || request.user_id.empty()) return std::nullopt;
         wanted.user_print = parts_.fingerprints.of(request.user_id);
         wanted.key_print = parts_.fingerprints.of(wanted.user_print, wanted.key);
         if (may_be_bound(*attempt->sale, wanted)) return std::nullopt;
     }
-    const auto refusal = refuse_by_sale(*attempt->sale, parts_.clock.now());
-    if (!refusal) return std::nullopt;
     parts_.purchases.count(*attempt->sale, refusal->reason, started_ns);
     return refusals_.write(*refusal);
 }

@@ -218,7 +218,7 @@ template <class Stream> void Session<Stream>::write_protocol_error(const ParseFa
     request_.keep_alive = false;
     request_.method = Method::other; // the body is sent even to what may have been a HEAD
     request_.request_id = {};
-    write(core_->handler().protocol_error(failure.status, failure.detail));
+    write(core_->handler().protocol_error(failure));
 }
 
 // TLS output cannot be interrupted by a socket that is full, so it is always awaited.
@@ -287,11 +287,11 @@ template <class Stream> Task<bool> Session<Stream>::read() {
     }
     ParseFailure failure;
     if (!expired_) {
-        failure.detail = "the request ends early";
+        failure.detail = "ends early";
     } else {
         failure.status = 408;
         failure.detail =
-            phase_ == Phase::body ? "the body took too long" : "the request took too long";
+            phase_ == Phase::body ? "The body took too long." : "The request took too long.";
     }
     expired_ = false; // what follows has its own deadline
     write_protocol_error(failure);
@@ -379,7 +379,10 @@ template <class Stream> Task<void> Session<Stream>::serve() {
 
 template <class Stream> Task<void> Session<Stream>::refuse() {
     request_.keep_alive = false;
-    write(core_->handler().protocol_error(503, "too many connections"));
+    ParseFailure failure;
+    failure.status = 503;
+    failure.detail = "Too many connections are open. Try again.";
+    write(core_->handler().protocol_error(failure));
     co_await close();
 }
 

@@ -17,8 +17,9 @@ public:
     // nullopt: the connection awaits answer() with the same request.
     virtual std::optional<Response> answer_now(const Request& request) = 0;
     virtual Task<Response> answer(const Request& request) = 0;
-    // The answer to what never became a request: 400, 408, 413, 414, 431 (status), and why.
-    virtual Response protocol_error(std::uint16_t status, std::string_view detail) = 0;
+    // The answer to what never became a request: 400, 408, 413, 414, 431; 503 to one connection
+    // too many.
+    virtual Response protocol_error(const ParseFailure& failure) = 0;
 };
 
 } // namespace doorbuster::http

@@ -42,6 +42,13 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
     return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+
+// Host names are the same in any case (RFC 9110 section 4.2.3).
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+    return std::ranges::equal(a, b, {}, lower, lower);
+}
+
 // "127.0.0.1:8080", "localhost", "[::1]:8080" without the port.
 std::string_view host_name(std::string_view host) {
     if (host.starts_with('[')) return host.substr(0, host.find(']') + 1);
@@ -50,7 +57,7 @@ std::string_view host_name(std::string_view host) {
 
 bool names_loopback(std::string_view host) {
     std::string_view name = host_name(host);
-    if (name == "localhost") return true;
+    if (equal_ignoring_case(name, "localhost")) return true;
     if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
     boost::system::error_code error;
     const ip::address address = ip::make_address(std::string(name), error);
@@ -62,7 +69,7 @@ bool is_own_origin(const Request& request) {
     if (request.origin.empty()) return true;
     for (const std::string_view scheme : {"http://", "https://"}) {
         if (request.origin.starts_with(scheme) &&
-            request.origin.substr(scheme.size()) == request.host) {
+            equal_ignoring_case(request.origin.substr(scheme.size()), request.host)) {
             return true;
         }
     }
@@ -163,9 +170,13 @@ bool Identity::has_admin_token(const Request& request) const {
            equal_in_constant_time(bearer_of(request), options_.admin_token);
 }
 
-std::optional<Response> Identity::refuse_admin(const Request& request) const {
+std::optional<Response> Identity::refuse_admin(const Request& request, TimePoint now) {
     if (!options_.admin_token.empty()) {
         if (has_admin_token(request)) return std::nullopt;
+        const std::string_view token = bearer_of(request);
+        if (!reads_header() && !token.empty() && options_.verifier->verify(token, now)) {
+            return problem(Code::forbidden, "This call is for administrators.");
+        }
         return problem(Code::unauthorized, "Send Authorization: Bearer and the admin token.");
     }
     const bool is_local = request.listener_is_loopback && plain(request.peer).is_loopback();

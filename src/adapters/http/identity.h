@@ -57,8 +57,9 @@ public:
 
     // A presented, valid admin token.
     [[nodiscard]] bool has_admin_token(const Request& request) const;
-    // nullopt: may administer. Else 401 or 403.
-    [[nodiscard]] std::optional<Response> refuse_admin(const Request& request) const;
+    // nullopt: may administer. Else 403 to a buyer with a valid token and to whom breaks the
+    // loopback rules, 401 to anybody else.
+    [[nodiscard]] std::optional<Response> refuse_admin(const Request& request, TimePoint now);
 
 private:
     Options options_;

@@ -64,6 +64,7 @@ struct FieldHandler {
         partial.append(part.data(), part.size());
         key.swap(partial);
         partial.clear();
+        if (key.empty()) return stop(error, wrong("body", "has a field without a name"));
         if (std::ranges::find(known, key) == known.end()) {
             return stop(error, wrong(key, "is not a field of this request"));
         }

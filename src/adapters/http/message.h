@@ -16,7 +16,7 @@ enum class Method : std::uint8_t { get, head, post, put, patch, del, options, ot
 struct Request {
     Method method = Method::other;
     std::string_view method_text;
-    std::string_view path;  // as sent, not decoded: our paths need no escapes
+    std::string_view path;  // unreserved characters decoded (%72 is r), the rest as sent
     std::string_view query; // what follows '?', without it
     bool keep_alive = true;
 
@@ -32,9 +32,19 @@ struct Request {
     std::string_view forwarded_for;   // X-Forwarded-For, several joined in order with ", "
     std::string_view request_id;      // valid and echoed, or made by the connection: never empty
 
-    std::string_view body; // at most kBodyMax bytes, chunks joined
+    std::string_view body;        // at most kBodyMax bytes, chunks joined
+    bool body_is_encoded = false; // a Content-Encoding other than identity
     boost::asio::ip::address peer;
     bool listener_is_loopback = false;
+};
+
+// Why bytes never became a request. `field` names the header that is wrong, and may point into
+// those bytes; `detail` is a literal: with 400 what is to be said of the field ("must be there
+// once"), else a sentence.
+struct ParseFailure {
+    std::uint16_t status = 400;
+    std::string_view detail;
+    std::string_view field = "request"; // the whole
 };
 
 // `headers` holds whole lines ("Name: value\r\n") beyond those that the connection writes itself

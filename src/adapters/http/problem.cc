@@ -75,6 +75,8 @@ JsonObject begin(const Row& row, std::string_view detail) {
     return body;
 }
 
+constexpr std::uint32_t kJitterMaxS = 2; // on top of a wait, whatever the wait
+
 constexpr std::size_t kCodes = static_cast<std::size_t>(Code::invalid_state) + 1;
 
 // The bodies that never change, made on first use; they live as long as the process.
@@ -135,14 +137,19 @@ Response problem(Code code, std::string_view detail) {
 
 Response problem(const InvalidField& wrong) {
     Response response = empty(Code::invalid_request);
-    JsonObject body = begin(row_of(Code::invalid_request), wrong.field + " " + wrong.detail);
+    const bool is_named = wrong.field != "request" && wrong.field != "body" &&
+                          wrong.field != "query"; // else it is a part, not a name
+    const std::string subject = is_named ? wrong.field : "The " + wrong.field;
+    JsonObject body = begin(row_of(Code::invalid_request), subject + " " + wrong.detail);
     body.field("field", wrong.field);
     response.body = body.take();
     return response;
 }
 
 Response problem(const Error& error) {
-    spdlog::warn("a request failed: {}", error.message());
+    // Overload comes by the thousand and is in the metrics; the rest is for an operator.
+    const auto level = error.is(Errc::unavailable) ? spdlog::level::debug : spdlog::level::warn;
+    spdlog::log(level, "a request failed: {}", error.message());
     Response response = problem(Code::unavailable);
     response.headers = "Retry-After: 1\r\n";
     return response;
@@ -154,10 +161,8 @@ std::string RefusalWriter::retry_after(Duration wait) {
     jitter_ ^= jitter_ >> 17;
     jitter_ ^= jitter_ << 5;
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
-    // Nobody minds a second; a wait of minutes is spread over a tenth more.
-    const std::int64_t spread = std::max<std::int64_t>(2, seconds / 10);
-    const std::int64_t total =
-        std::max<std::int64_t>(1, seconds) + static_cast<std::int64_t>(jitter_) % spread;
+    // Nobody minds two seconds; more, and many would miss the start that they wait for.
+    const std::int64_t total = std::max<std::int64_t>(1, seconds) + jitter_ % (kJitterMaxS + 1);
     return "Retry-After: " + std::to_string(total) + "\r\n";
 }
 

@@ -56,8 +56,8 @@ public:
         : rate_limited_status_(rate_limited_status) {}
 
     [[nodiscard]] Response write(const Refusal& refusal);
-    // "Retry-After: n\r\n": whole seconds, rounded up, plus a random part so that those who were
-    // refused together do not return together.
+    // "Retry-After: n\r\n": whole seconds, rounded up, plus 0 to 2, so that those who were refused
+    // together do not all return together.
     [[nodiscard]] std::string retry_after(Duration wait);
 
 private:

@@ -18,6 +18,16 @@ constexpr std::size_t kMethodMax = 32;
 constexpr std::size_t kStartLineMax = kTargetMax + 64;
 constexpr std::size_t kHostMax = 255; // RFC 1035 section 2.3.4
 constexpr std::size_t kRequestIdMax = 128;
+constexpr std::size_t kNameShownMax = 64; // of a header whose value is malformed; ours are shorter
+
+// What is wrong with a header or the request, in more than one place.
+constexpr std::string_view kOnce = "must be there once";
+constexpr std::string_view kBadHost = "must be a host name or address, perhaps with a port";
+constexpr std::string_view kBadLength =
+    "must be a whole number, without a Transfer-Encoding beside it";
+constexpr std::string_view kBadEncoding =
+    "must be chunked and nothing else, without a Content-Length beside it";
+constexpr std::string_view kBadTarget = "has a malformed target";
 
 static_assert(kStartLineMax + kHeadersMax + kBodyMax + kChunkLineMax + kTrailersMax <
               kRequestBytesMax);
@@ -89,6 +99,11 @@ int hex_digit(char c) {
     return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
 
+// RFC 3986 section 2.3
+bool is_unreserved(char c) {
+    return is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
 std::string_view view(beast::string_view text) { return {text.data(), text.size()}; }
 
 } // namespace
@@ -107,8 +122,7 @@ public:
         put(boost::asio::const_buffer(data_ + begin, end - begin), ec);
         if (parser_.state_ == ParseState::failed) return;
         if (ec || !is_header_done()) {
-            const std::string_view header(data_ + begin, end - begin);
-            parser_.fail(400, ec == Error::bad_value ? bad_value_in(header) : detail_of(ec));
+            refuse_reading(std::string_view(data_ + begin, end - begin), ec);
             return;
         }
         finish();
@@ -117,37 +131,56 @@ public:
 private:
     using Error = beast::http::error;
 
-    // Names the header, where it is one of those that people set by hand.
-    static std::string_view bad_value_in(std::string_view header) {
-        constexpr std::pair<std::string_view, std::string_view> kNamed[] = {
-            {"idempotency-key:", "malformed value of the header Idempotency-Key"},
-            {"x-user-id:", "malformed value of the header X-User-Id"},
-            {"authorization:", "malformed value of the header Authorization"},
-            {"content-type:", "malformed value of the header Content-Type"},
-        };
+    // What Beast could not read. A header by its name; the rest is the request's.
+    void refuse_reading(std::string_view header, const beast::error_code& ec) {
+        if (ec == Error::bad_content_length) {
+            return parser_.fail(400, kBadLength, "Content-Length");
+        }
+        if (ec == Error::multiple_content_length) {
+            return parser_.fail(400, kOnce, "Content-Length");
+        }
+        if (ec == Error::bad_transfer_encoding) {
+            return parser_.fail(400, kBadEncoding, "Transfer-Encoding");
+        }
+        if (ec == Error::bad_value) return refuse_value(header);
+        parser_.fail(400, detail_of(ec));
+    }
+
+    void refuse_value(std::string_view header) {
+        header.remove_prefix(std::min(header.find("\r\n"), header.size())); // the start line
         while (!header.empty()) {
+            header.remove_prefix(std::min<std::size_t>(2, header.size()));
             const std::string_view line = header.substr(0, header.find("\r\n"));
-            header.remove_prefix(std::min(header.size(), line.size() + 2));
+            header.remove_prefix(line.size());
             const bool is_bad = std::ranges::any_of(line, [](char c) {
                 return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
             });
-            for (const auto& [name, detail] : kNamed) {
-                if (is_bad && beast::iequals(line.substr(0, name.size()), name)) return detail;
+            const std::string_view name = line.substr(0, std::min(line.find(':'), line.size()));
+            if (is_bad && name.size() <= kNameShownMax &&
+                std::ranges::all_of(name, is_token_char)) {
+                return parser_.fail(400, "must not contain control characters", as_written(name));
             }
         }
-        return "malformed header value";
+        parser_.fail(400, "has a header with a malformed value");
+    }
+
+    // The name as documents write it, for those headers that people set by hand.
+    static std::string_view as_written(std::string_view name) {
+        for (const std::string_view known :
+             {"Idempotency-Key", "X-User-Id", "Authorization", "Content-Type", "Host", "Origin",
+              "X-Request-Id", "X-Forwarded-For", "Content-Encoding"}) {
+            if (beast::iequals(name, known)) return known;
+        }
+        return name;
     }
 
     static std::string_view detail_of(const beast::error_code& ec) {
-        if (ec == Error::bad_method) return "malformed method";
-        if (ec == Error::bad_target) return "malformed request target";
-        if (ec == Error::bad_version) return "the HTTP version must be 1.0 or 1.1";
-        if (ec == Error::bad_field) return "malformed header name";
-        if (ec == Error::bad_line_ending) return "malformed line end";
-        if (ec == Error::bad_content_length) return "malformed Content-Length";
-        if (ec == Error::multiple_content_length) return "more than one Content-Length";
-        if (ec == Error::bad_transfer_encoding) return "Transfer-Encoding must be chunked, alone";
-        return "malformed request";
+        if (ec == Error::bad_method) return "has a malformed method";
+        if (ec == Error::bad_target) return kBadTarget;
+        if (ec == Error::bad_version) return "must be of HTTP version 1.0 or 1.1";
+        if (ec == Error::bad_field) return "has a malformed header name";
+        if (ec == Error::bad_line_ending) return "has a malformed line end";
+        return "is not well formed";
     }
 
     [[nodiscard]] Slice slice(std::string_view part) const {
@@ -156,8 +189,8 @@ private:
                 static_cast<std::uint32_t>(part.size())};
     }
 
-    void refuse(std::string_view detail, beast::error_code& ec) {
-        parser_.fail(400, detail);
+    void refuse(std::string_view field, std::string_view detail, beast::error_code& ec) {
+        parser_.fail(400, detail, field);
         ec = Error::bad_value; // ends put()
     }
 
@@ -167,9 +200,9 @@ private:
         parser_.method_text_ = slice(view(method));
         parser_.method_ = method_of(view(method));
         if (view(method) == "CONNECT") {
-            refuse("CONNECT is not served", ec);
+            refuse("request", "must not be a CONNECT", ec);
         } else if (!read_target(view(target))) {
-            refuse("malformed request target", ec);
+            refuse("request", kBadTarget, ec);
         }
     }
 
@@ -200,9 +233,8 @@ private:
         return true;
     }
 
-    void once(Once& header, std::string_view value, std::string_view refusal,
-              beast::error_code& ec) {
-        if (header.seen) return refuse(refusal, ec);
+    void once(Once& header, std::string_view value, std::string_view name, beast::error_code& ec) {
+        if (header.seen) return refuse(name, kOnce, ec);
         header.seen = true;
         header.value = slice(value);
     }
@@ -213,21 +245,23 @@ private:
         const std::string_view value = view(field_value);
         switch (field) {
         case beast::http::field::host:
-            if (!is_plausible_host(value)) return refuse("malformed Host", ec);
-            return once(parser_.host_, value, "more than one Host", ec);
-        case beast::http::field::origin:
-            return once(parser_.origin_, value, "more than one Origin", ec);
+            if (!is_plausible_host(value)) return refuse("Host", kBadHost, ec);
+            return once(parser_.host_, value, "Host", ec);
+        case beast::http::field::origin: return once(parser_.origin_, value, "Origin", ec);
         case beast::http::field::authorization:
-            return once(parser_.authorization_, value, "more than one Authorization", ec);
+            return once(parser_.authorization_, value, "Authorization", ec);
         case beast::http::field::content_type:
-            return once(parser_.content_type_, value, "more than one Content-Type", ec);
+            return once(parser_.content_type_, value, "Content-Type", ec);
         case beast::http::field::content_length:
-            if (std::exchange(has_length_, true)) return refuse("more than one Content-Length", ec);
-            if (!is_decimal(value)) refuse("malformed Content-Length", ec);
+            if (std::exchange(has_length_, true)) return refuse("Content-Length", kOnce, ec);
+            if (!is_decimal(value)) refuse("Content-Length", kBadLength, ec);
+            return;
+        case beast::http::field::content_encoding:
+            if (!equals_ignoring_case(value, "identity")) parser_.body_is_encoded_ = true;
             return;
         case beast::http::field::transfer_encoding:
             if (std::exchange(has_encoding_, true) || !equals_ignoring_case(value, "chunked")) {
-                refuse("Transfer-Encoding must be chunked, alone", ec);
+                refuse("Transfer-Encoding", kBadEncoding, ec);
             }
             return;
         case beast::http::field::expect:
@@ -236,9 +270,9 @@ private:
         default: break; // Beast's enum, several hundred names
         }
         if (equals_ignoring_case(name, "idempotency-key")) {
-            once(parser_.idempotency_key_, value, "more than one Idempotency-Key", ec);
+            once(parser_.idempotency_key_, value, "Idempotency-Key", ec);
         } else if (equals_ignoring_case(name, "x-user-id")) {
-            once(parser_.user_id_, value, "more than one X-User-Id", ec);
+            once(parser_.user_id_, value, "X-User-Id", ec);
         } else if (equals_ignoring_case(name, "x-request-id")) {
             parser_.request_id_is_usable_ =
                 !parser_.request_id_.seen && is_usable_request_id(value);
@@ -262,17 +296,17 @@ private:
     // Everything that only the whole section tells.
     void finish() {
         if (!parser_.is_http_1_0_ && !parser_.host_.seen) {
-            return parser_.fail(400, "Host is missing");
+            return parser_.fail(400, "is missing", "Host");
         }
         if (authority_.size > 0) parser_.host_ = Once{authority_, true};
         if (has_encoding_ && has_length_) {
-            return parser_.fail(400, "Content-Length together with Transfer-Encoding");
+            return parser_.fail(400, kBadEncoding, "Transfer-Encoding");
         }
         if (has_encoding_ && parser_.is_http_1_0_) {
-            return parser_.fail(400, "Transfer-Encoding in HTTP/1.0");
+            return parser_.fail(400, "needs HTTP/1.1", "Transfer-Encoding");
         }
         if (content_length().value_or(0) > kBodyMax) {
-            return parser_.fail(413, "the body is larger than 64 KiB");
+            return parser_.fail(413, "The body is larger than 64 KiB.");
         }
         parser_.keep_alive_ = keep_alive();
         if (parser_.is_http_1_0_) parser_.expects_continue_ = false; // RFC 9110 section 10.1.1
@@ -306,9 +340,9 @@ void RequestParser::reset() {
     forwarded_for_joined_ = std::move(joined);
 }
 
-void RequestParser::fail(std::uint16_t status, std::string_view detail) {
+void RequestParser::fail(std::uint16_t status, std::string_view detail, std::string_view field) {
     state_ = ParseState::failed;
-    failure_ = ParseFailure{status, detail};
+    failure_ = ParseFailure{status, detail, field};
 }
 
 ParseState RequestParser::parse(char* data, std::size_t& size) {
@@ -341,7 +375,7 @@ bool RequestParser::find_header_end(const char* data, std::size_t size) {
             const bool may_skip = is_blank_so_far && start_ == 0;
             if (!may_skip && !check_start_line(line)) return false;
         } else if (end - fields_at_ > kHeadersMax) {
-            fail(431, "the headers are larger than 16 KiB");
+            fail(431, "The headers are larger than 16 KiB.");
             return false;
         }
         if (!found) {
@@ -349,7 +383,7 @@ bool RequestParser::find_header_end(const char* data, std::size_t size) {
             return false;
         }
         if (line.size() < 2 || line[line.size() - 2] != '\r') {
-            fail(400, "a line ends without CR");
+            fail(400, "has a line that ends without CR");
             return false;
         }
         line_ = scanned_ = end;
@@ -359,7 +393,7 @@ bool RequestParser::find_header_end(const char* data, std::size_t size) {
             header_end_ = end;
             return true;
         } else if (line.front() == ' ' || line.front() == '\t') {
-            fail(400, "a folded header line");
+            fail(400, "has a folded header line");
             return false;
         }
     }
@@ -373,25 +407,43 @@ bool RequestParser::check_start_line(std::string_view line) {
     const auto method_size = static_cast<std::size_t>(method_end - line.begin());
     const bool is_method_over = method_end != line.end();
     if (method_size > kMethodMax || (is_method_over && (method_size == 0 || *method_end != ' '))) {
-        fail(400, "malformed method");
+        fail(400, "has a malformed method");
         return false;
     }
     if (!is_method_over) return true;
     line.remove_prefix(method_size + 1);
     const std::size_t target_size = std::min(line.find_first_of(" \r\n"), line.size());
     if (target_size > kTargetMax) {
-        fail(414, "the request target is longer than 8 KiB");
+        fail(414, "The request target is longer than 8 KiB.");
         return false;
     }
     if (line.size() - target_size > kStartLineMax - kTargetMax) {
-        fail(400, "malformed start line");
+        fail(400, "has a malformed start line");
         return false;
     }
     return true;
 }
 
-void RequestParser::read_header(const char* data) {
+void RequestParser::read_header(char* data) {
     HeaderReader(*this, data).read(start_, header_end_);
+    if (path_.in(data).find('%') != std::string_view::npos) decode_path(data);
+}
+
+// RFC 3986 section 6.2.2.2: the same address with and without escapes that nothing needs. Others
+// stay: a decoded slash would be another address.
+void RequestParser::decode_path(char* data) {
+    char* const path = data + path_.offset;
+    std::uint32_t out = 0;
+    for (std::uint32_t in = 0; in < path_.size; ++in, ++out) {
+        path[out] = path[in];
+        if (path[in] != '%' || path_.size - in < 3) continue;
+        const int high = hex_digit(path[in + 1]);
+        const int low = hex_digit(path[in + 2]);
+        if (high < 0 || low < 0 || !is_unreserved(static_cast<char>(high * 16 + low))) continue;
+        path[out] = static_cast<char>(high * 16 + low);
+        in += 2;
+    }
+    path_.size = out;
 }
 
 bool RequestParser::read_chunk_size(std::string_view line) {
@@ -407,11 +459,11 @@ bool RequestParser::read_chunk_size(std::string_view line) {
         return is_visible_ascii(c) || c == ' ' || c == '\t';
     });
     if (digits == 0 || !is_clean || (!rest.empty() && rest.front() != ';')) {
-        fail(400, "malformed chunk size");
+        fail(400, "has a malformed chunk size");
         return false;
     }
     if (size > kBodyMax - body_size_) {
-        fail(413, "the body is larger than 64 KiB");
+        fail(413, "The body is larger than 64 KiB.");
         return false;
     }
     chunk_left_ = size;
@@ -442,20 +494,20 @@ void RequestParser::join_chunks(char* data, std::size_t& size) {
         const std::string_view line(data + in, end - in);
         const bool is_empty = line == "\r\n";
         if (chunk_part_ == ChunkPart::data_end && !is_empty && line != "\r" && !line.empty()) {
-            fail(400, "a chunk is longer than its size");
+            fail(400, "has a chunk that is longer than its size");
         } else if (chunk_part_ == ChunkPart::trailers && trailers_ + line.size() > kTrailersMax) {
-            fail(431, "the trailers are larger than 4 KiB");
+            fail(431, "The trailers are larger than 4 KiB.");
         } else if (chunk_part_ == ChunkPart::size_line && line.size() > kChunkLineMax) {
-            fail(400, "malformed chunk size");
+            fail(400, "has a malformed chunk size");
         } else if (!found) {
             needs_more = true;
         } else if (line.size() < 2 || line[line.size() - 2] != '\r') {
-            fail(400, "a line ends without CR");
+            fail(400, "has a line that ends without CR");
         } else {
             in = end;
             framing_ += line.size();
             if (framing_ > kFramingMax) {
-                fail(400, "too many chunks");
+                fail(400, "has too many chunks");
             } else if (chunk_part_ == ChunkPart::data_end) {
                 chunk_part_ = ChunkPart::size_line;
             } else if (chunk_part_ == ChunkPart::trailers) {
@@ -491,6 +543,7 @@ void RequestParser::fill(Request& request, const char* data) const {
                                                           : std::string_view(forwarded_for_joined_);
     request.request_id = request_id_is_usable_ ? value(request_id_) : std::string_view();
     request.body = {data + header_end_, body_size_};
+    request.body_is_encoded = body_is_encoded_;
 }
 
 } // namespace doorbuster::http

@@ -30,17 +30,12 @@ inline constexpr std::size_t kRequestBytesMax = 96 * 1024;
 
 enum class ParseState : std::uint8_t { need_header, need_body, complete, failed };
 
-// What goes to Handler::protocol_error. The text is a literal.
-struct ParseFailure {
-    std::uint16_t status = 400;
-    std::string_view detail;
-};
-
 class RequestParser {
 public:
     // `data` to `data + size`: everything received from the request's first byte on, at any
     // address; each call presents what the last one left and what came since. Takes the framing out
-    // of a chunked body in place, hence `size` may shrink. After complete or failed: reset() first.
+    // of a chunked body in place, hence `size` may shrink, and escapes out of the path. After
+    // complete or failed: reset() first.
     ParseState parse(char* data, std::size_t& size);
     void reset();
 
@@ -52,7 +47,7 @@ public:
 
     // After need_body: the client waits for "100 Continue" and has sent nothing of the body.
     [[nodiscard]] bool awaits_continue() const { return expects_continue_ && !body_begun_; }
-    // After failed.
+    // After failed; goes to Handler::protocol_error as long as `data` is there.
     [[nodiscard]] const ParseFailure& failure() const { return failure_; }
     // After need_body or complete.
     [[nodiscard]] bool is_http_1_0() const { return is_http_1_0_; }
@@ -73,10 +68,11 @@ private:
 
     [[nodiscard]] bool find_header_end(const char* data, std::size_t size);
     [[nodiscard]] bool check_start_line(std::string_view line);
-    void read_header(const char* data);
+    void read_header(char* data);
+    void decode_path(char* data);
     void join_chunks(char* data, std::size_t& size);
     [[nodiscard]] bool read_chunk_size(std::string_view line);
-    void fail(std::uint16_t status, std::string_view detail);
+    void fail(std::uint16_t status, std::string_view detail, std::string_view field = "request");
 
     ParseState state_ = ParseState::need_header;
     ParseFailure failure_;
@@ -100,6 +96,7 @@ private:
     bool keep_alive_ = true;
     bool expects_continue_ = false;
     bool body_begun_ = false;
+    bool body_is_encoded_ = false;
     bool request_id_is_usable_ = true;
     Slice method_text_;
     Slice path_;

@@ -13,6 +13,7 @@ struct Outcome {
     ParseState state = ParseState::need_header;
     std::uint16_t status = 0;
     std::string detail;
+    std::string field;
 
     friend bool operator==(const Outcome&, const Outcome&) = default;
 };
@@ -58,6 +59,7 @@ Outcome feed(const std::string& bytes, std::size_t step) {
     if (outcome.state == ParseState::failed) {
         outcome.status = parser.failure().status;
         outcome.detail = parser.failure().detail;
+        outcome.field = parser.failure().field;
     }
     return outcome;
 }
@@ -70,6 +72,7 @@ Outcome parse(const std::string& bytes) {
         EXPECT_EQ(whole.state, pieces.state) << "in pieces of " << step;
         EXPECT_EQ(whole.status, pieces.status) << "in pieces of " << step;
         EXPECT_EQ(whole.detail, pieces.detail) << "in pieces of " << step;
+        EXPECT_EQ(whole.field, pieces.field) << "in pieces of " << step;
     }
     return whole;
 }
@@ -263,6 +266,77 @@ TEST(RequestParser, RefusesWhatIsMalformedOrAmbiguous) {
     }
 }
 
+TEST(RequestParser, NamesTheHeaderThatIsWrong) {
+    const std::string end = "\r\n\r\n";
+    const auto wrong = [&end](const std::string& headers) {
+        const Outcome outcome = parse("POST / HTTP/1.1\r\n" + headers + end);
+        EXPECT_EQ(outcome.status, 400) << headers;
+        return outcome.field + " " + outcome.detail;
+    };
+    const std::string host = "Host: a\r\n";
+    for (const std::string name : {"Host", "Content-Type", "Authorization", "Idempotency-Key",
+                                   "X-User-Id", "Origin", "Content-Length"}) {
+        const std::string twice = name + ": 1\r\n" + name + ": 1";
+        EXPECT_EQ(wrong((name == "Host" ? "" : host) + twice), name + " must be there once");
+    }
+    EXPECT_EQ(wrong("X: a"), "Host is missing");
+    EXPECT_EQ(wrong("Host: a b"), "Host must be a host name or address, perhaps with a port");
+    for (const char* length : {"", "-1", "0x1", "1, 1", "18446744073709551616"}) {
+        EXPECT_EQ(wrong(host + "Content-Length: " + length),
+                  "Content-Length must be a whole number, without a Transfer-Encoding beside it")
+            << length;
+    }
+    const std::string chunked = "Transfer-Encoding: chunked";
+    for (const std::string& lines :
+         {std::string("Transfer-Encoding: gzip"), chunked + "\r\n" + chunked,
+          "Content-Length: 1\r\n" + chunked}) {
+        EXPECT_EQ(wrong(host + lines),
+                  "Transfer-Encoding must be chunked and nothing else, without "
+                  "a Content-Length beside it")
+            << lines;
+    }
+    const std::string control = " must not contain control characters";
+    EXPECT_EQ(wrong(host + "idempotency-key: a\x01" + "b"), "Idempotency-Key" + control);
+    EXPECT_EQ(wrong(host + "A: b\r\nX-USER-ID: \x7f\r\nC: d"), "X-User-Id" + control);
+    EXPECT_EQ(wrong(host + "X-Other: a\x02" + "b"), "X-Other" + control);
+    EXPECT_EQ(wrong(host + "X-Other: a\rb"), "request has a malformed line end");
+    EXPECT_EQ(wrong(host + std::string(65, 'x') + ": \x01"),
+              "request has a header with a malformed value");
+    EXPECT_EQ(wrong(host + "A : b"), "request has a malformed header name");
+}
+
+TEST(RequestParser, DecodesInThePathWhatNeedsNoEscape) {
+    const auto path = [](const std::string& target) {
+        const std::string text = described("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n");
+        return text.substr(9, text.find(" host=") - 9);
+    };
+    EXPECT_EQ(path("/v1/sales/%72ush%2D1?a=%72"), "/v1/sales/rush-1 query=a=%72");
+    EXPECT_EQ(path("/%41%7a%7E%5f%2e"), "/Az~_. query=");
+    EXPECT_EQ(path("/a%2Fb%00%20%c3%a9%25"), "/a%2Fb%00%20%c3%a9%25 query=");
+    EXPECT_EQ(path("/%2572"), "/%2572 query="); // once
+    EXPECT_EQ(path("/%%372/%7/%zz/%"), "/%72/%7/%zz/% query=");
+    EXPECT_EQ(path("http://h/%72"), "/r query=");
+    EXPECT_EQ(only_body(parse("POST /%72 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "1\r\na\r\n2\r\n%7\r\n0\r\n\r\n")),
+              "a%7");
+}
+
+TEST(RequestParser, TellsAnEncodedBody) {
+    const auto is_encoded = [](const std::string& header) {
+        std::string bytes = kPost + header + "Content-Length: 1\r\n\r\na";
+        std::size_t size = bytes.size();
+        RequestParser parser;
+        EXPECT_EQ(parser.parse(bytes.data(), size), ParseState::complete);
+        Request request;
+        parser.fill(request, bytes.data());
+        return request.body_is_encoded;
+    };
+    EXPECT_FALSE(is_encoded(""));
+    EXPECT_FALSE(is_encoded("Content-Encoding: Identity\r\n"));
+    EXPECT_TRUE(is_encoded("Content-Encoding: gzip\r\n"));
+    EXPECT_TRUE(is_encoded("Content-Encoding: identity\r\ncontent-encoding: br\r\n"));
+}
+
 TEST(RequestParser, TakesWhatIsExactlyAtALimit) {
     const std::string target = "/" + std::string(kTargetMax - 1, 'a');
     EXPECT_TRUE(
@@ -299,7 +373,7 @@ TEST(RequestParser, BoundsTheFramingOfChunks) {
     for (std::size_t i = 0; i < 600; ++i) chunks.append("1" + extension + "\r\na\r\n");
     const Outcome outcome = feed(kChunked + chunks, 4096);
     EXPECT_EQ(outcome.status, 400);
-    EXPECT_EQ(outcome.detail, "too many chunks");
+    EXPECT_EQ(outcome.detail, "has too many chunks");
 }
 
 TEST(RequestParser, WaitsForContinueOnlyWhileNothingOfTheBodyIsHere) {

@@ -57,10 +57,10 @@ public:
         }
         co_return echo(request);
     }
-    Response protocol_error(std::uint16_t status, std::string_view detail) override {
+    Response protocol_error(const ParseFailure& failure) override {
         Response response;
-        response.status = status;
-        response.body = detail;
+        response.status = failure.status;
+        response.body = failure.detail;
         return response;
     }
     void release() {

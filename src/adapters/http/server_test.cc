@@ -137,7 +137,7 @@ TEST_F(HttpServer, AnswersAProtocolErrorAfterTheRequestsInFrontOfIt) {
     EXPECT_EQ(client.read().status, 200);
     const Answer answer = client.read();
     EXPECT_EQ(answer.status, 400);
-    EXPECT_EQ(answer.body, "malformed method");
+    EXPECT_EQ(answer.body, "has a malformed method");
     EXPECT_TRUE(client.is_closed());
     EXPECT_EQ(server_->counters().protocol_errors, 1U);
 }
@@ -183,7 +183,7 @@ TEST_F(HttpServer, GivesUpOnClientsThatDoNotFinishARequest) {
     EXPECT_TRUE(header.is_closed());
     const Answer answer = body.read();
     EXPECT_EQ(answer.status, 408);
-    EXPECT_EQ(answer.body, "the body took too long");
+    EXPECT_EQ(answer.body, "The body took too long.");
     EXPECT_TRUE(body.is_closed());
     EXPECT_EQ(server_->counters().timed_out, 3U);
 }

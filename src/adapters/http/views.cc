@@ -24,6 +24,13 @@ std::string sale_json(const SaleTerms& terms, Units remaining, TimePoint now) {
     return sale.take();
 }
 
+std::string sale_json(const StoredSale& stored, const SaleView* live, TimePoint now) {
+    if (live != nullptr && live->signals != nullptr) {
+        return sale_json(*live->terms, live->remaining(), now);
+    }
+    return sale_json(stored.terms, stored.terms.stock - stored.sold, now);
+}
+
 std::string accepted_json(const OrderId& order, const std::string& sale_id, std::string_view user,
                           Units quantity) {
     JsonObject body;

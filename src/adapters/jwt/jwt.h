@@ -27,8 +27,9 @@ inline constexpr unsigned kRsaBitsMin = 2'048;          // RFC 7518 section 3.3
 inline constexpr std::size_t kHmacBytesMin = 32;        // RFC 7518 section 3.2
 
 struct Options {
-    // Each a PEM public key or certificate (or several), a JWK, a JWK set, "hs256:SECRET", or
-    // "file:PATH" of one of these.
+    // Each a PEM public key or certificate (or several), a JWK, a JWK set, an HS256 secret
+    // ("hs256:" in front of it where it could be taken for something else), or "file:PATH" of one
+    // of these.
     std::vector<std::string> keys;
     std::optional<std::string> issuer = {};   // iss must be this
     std::optional<std::string> audience = {}; // aud must be or contain this

@@ -446,6 +446,37 @@ TEST(Jwt, RefusesWeakAndUnfitKeysAtStart) {
     EXPECT_FALSE(Verifier::create({}).has_value());
 }
 
+TEST(Jwt, TakesATextOfNoOtherFormAsAnHs256Secret) {
+    EXPECT_EQ(outcome(verifier({kSecret}), hs256(kHs, kClaims)), "ann");
+    EXPECT_EQ(
+        outcome(verifier({"hs256:" + kSecret, kSecret + "2"}), hs256(kHs, kClaims, kSecret + "2")),
+        "ann");
+    // A secret in base 64 is these bytes, not what they would decode to.
+    const std::string coded = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA==";
+    EXPECT_EQ(outcome(verifier({coded}), hs256(kHs, kClaims, coded)), "ann");
+    const std::string odd = "{ is no JSON, and a secret all the same }";
+    EXPECT_EQ(outcome(verifier({"hs256:" + odd}), hs256(kHs, kClaims, odd)), "ann");
+    EXPECT_EQ(create_error(kSecret.substr(1)),
+              "key 1: the HS256 secret has 31 bytes; it must have at least 32");
+}
+
+TEST(Jwt, TakesNoPublicTextAsASecretByMistake) {
+    const std::string pem = rsa().pem();
+    std::string bare = pem.substr(pem.find('\n') + 1);
+    bare.resize(bare.find("-----END"));
+    std::string one_line = bare;
+    std::erase(one_line, '\n');
+    for (const std::string& damaged :
+         {pem.substr(1), pem.substr(5), "key: " + pem, bare + "-----END PUBLIC KEY-----", bare,
+          one_line, rsa().jwk().substr(1), "{" + kSecret, "[" + kSecret, "\"" + rsa().jwk() + "\"",
+          std::string("https://id.example/.well-known/jwks.json"),
+          std::string("/etc/doorbuster/keys/of/the/issuer-2026.pem")}) {
+        EXPECT_NE(create_error(damaged), "") << damaged;
+    }
+    EXPECT_EQ(create_error(pem.substr(1)), "key 1: damaged PEM text, no HS256 secret");
+    EXPECT_EQ(create_error(one_line), "key 1: a public key without its PEM frame, no HS256 secret");
+}
+
 TEST(Jwt, PassesOverKeysOfASetThatAreForSomethingElse) {
     const Pair p384(GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1));
     const std::string set = "{\"keys\":[" + p384.jwk() + "," + rsa().jwk(R"("use":"enc",)") +

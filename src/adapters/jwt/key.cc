@@ -5,12 +5,15 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <iterator>
 #include <rhonabwy.h>
+#include <system_error>
 #include <utility>
 
 #include "adapters/jwt/jwt.h"
@@ -152,8 +155,45 @@ private:
             return add_secret(std::string(item.substr(kSecret.size())), "");
         }
         if (item.starts_with("-----BEGIN ")) return read_pems(item);
-        if (item.starts_with('{')) return read_json(item);
-        return fail(Errc::invalid, "neither PEM, JWK, JWK set, hs256:SECRET nor file:PATH");
+        if (item.starts_with('{') || item.starts_with('[')) return read_json(item);
+        if (const char* what = public_thing(item)) {
+            return fail(Errc::invalid, std::string(what) + ", no HS256 secret");
+        }
+        return add_secret(std::string(item), "");
+    }
+
+    // Text that is a secret only by mistake: others know it or can guess it, and could sign with
+    // it. Null: none of these.
+    [[nodiscard]] static const char* public_thing(std::string_view item) {
+        const std::string text(item);
+        if (item.find("BEGIN ") != std::string_view::npos ||
+            item.find("-----END ") != std::string_view::npos) {
+            return "damaged PEM text";
+        }
+        if (item.find("\"kty\"") != std::string_view::npos) return "a damaged JWK";
+        if (item.find("://") != std::string_view::npos) return "an address";
+        std::error_code error;
+        if (item.starts_with('/') || std::filesystem::exists(text, error)) {
+            return "a path (write file:PATH)";
+        }
+        return is_bare_public_key(item) ? "a public key without its PEM frame" : nullptr;
+    }
+
+    [[nodiscard]] static bool is_bare_public_key(std::string_view item) {
+        const gnutls_datum_t text = datum(item);
+        gnutls_datum_t der{};
+        if (gnutls_base64_decode2(&text, &der) < 0) return false;
+        gnutls_pubkey_t key = nullptr;
+        gnutls_x509_crt_t certificate = nullptr;
+        const bool is_key = gnutls_pubkey_init(&key) >= 0 &&
+                            gnutls_pubkey_import(key, &der, GNUTLS_X509_FMT_DER) >= 0;
+        const bool is_certificate =
+            gnutls_x509_crt_init(&certificate) >= 0 &&
+            gnutls_x509_crt_import(certificate, &der, GNUTLS_X509_FMT_DER) >= 0;
+        gnutls_pubkey_deinit(key);
+        gnutls_x509_crt_deinit(certificate);
+        gnutls_free(der.data);
+        return is_key || is_certificate;
     }
 
     // One block or several, one after the other.

@@ -24,13 +24,15 @@ MemoryInventory::MemoryInventory(Cores& cores, const Clock& clock)
     : cores_(cores), clock_(clock), shelves_(cores.size()) {}
 
 void MemoryInventory::Entry::publish() const {
-    signals->remaining.store(remaining(), std::memory_order_release);
+    signals->remaining.store(stock.remaining(), std::memory_order_release);
 }
 
 MemoryInventory::Entry* MemoryInventory::find(SaleNo sale) {
     Shelf& shelf = shelves_[owner(sale).index()];
     const auto at = shelf.find(sale);
-    return at == shelf.end() ? nullptr : at->second.get();
+    if (at == shelf.end()) return nullptr;
+    const Slot& slot = at->second;
+    return slot.entry && slot.entry->epoch == slot.opened ? slot.entry.get() : nullptr;
 }
 
 Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, OrderLog& log) {
@@ -51,7 +53,8 @@ Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, 
     const auto position = log.enqueue(record);
     if (!position) {
         Refusal refusal;
-        refusal.reason = PurchaseOutcome::overloaded;
+        refusal.reason =
+            log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded;
         return tl::make_unexpected(Stop(refusal));
     }
     // The key is in the filter before the sale can be seen as sold out.
@@ -83,15 +86,16 @@ Task<Step<std::optional<Reservation>>> MemoryInventory::find_key(const PurchaseR
 
 std::unique_ptr<MemoryInventory::Entry> MemoryInventory::build(SaleImage image) {
     const Units stock = image.terms.stock;
-    auto entry = std::make_unique<Entry>(
-        Entry{Stock(std::move(image.terms)), image.units_elsewhere, image.epoch, nullptr});
+    auto entry =
+        std::make_unique<Entry>(Entry{Stock(std::move(image.terms)), image.epoch, nullptr});
+    entry->stock.hold_elsewhere(image.units_elsewhere);
     const std::size_t keys_bound =
         image.keys_of_finished.size() +
         static_cast<std::size_t>(std::ranges::count_if(
             image.live, [](const OrderPlaced& order) { return order.key.has_value(); }));
     const Units to_sell = std::max<Units>(stock - static_cast<Units>(image.live.size()), 0);
     const auto growth = static_cast<std::size_t>(std::min(to_sell, kRoomMax));
-    entry->signals = std::make_shared<StockSignals>(keys_bound + growth);
+    entry->signals = std::make_shared<StockSignals>(keys_bound);
     // Room for what is there and as much to come; a sale that nobody has bought from costs nothing.
     if (!image.live.empty()) {
         entry->stock.reserve_room(image.live.size() + growth, keys_bound);
@@ -108,23 +112,35 @@ std::unique_ptr<MemoryInventory::Entry> MemoryInventory::build(SaleImage image) 
     return entry;
 }
 
+Task<void> MemoryInventory::begin_rebuild(SaleNo sale, Epoch epoch) {
+    auto turn = [this, sale, epoch] {
+        Slot& slot = slot_of(sale);
+        slot.opened = std::max(slot.opened, epoch);
+    };
+    co_await call_on(owner(sale), turn);
+}
+
 Task<Result<std::shared_ptr<const StockSignals>>> MemoryInventory::install(SaleImage image) {
     const SaleNo no = image.terms.no;
     // Staged here, on the caller's core; the owner only swaps it in.
     std::unique_ptr<Entry> staged = build(std::move(image));
-    std::shared_ptr<const StockSignals> signals = staged->signals;
-    auto turn = [this, no, &staged] {
-        std::unique_ptr<Entry>& slot = shelves_[owner(no).index()][no];
-        // A rebuild that was overtaken by a later one changes nothing.
-        if (!slot || slot->epoch < staged->epoch) std::swap(slot, staged);
+    auto turn = [this, no, &staged]() -> std::shared_ptr<const StockSignals> {
+        Slot& slot = slot_of(no);
+        if (staged->epoch < slot.opened) return nullptr; // overtaken by a later rebuild
+        slot.opened = staged->epoch;
+        // Terms may have changed since the snapshot.
+        if (slot.entry) staged->stock.apply(slot.entry->stock.terms());
+        staged->publish();
+        std::swap(slot.entry, staged);
+        return slot.entry->signals;
     };
-    co_await call_on(owner(no), turn);
-    co_return signals;
+    co_return co_await call_on(owner(no), turn);
 }
 
 Task<Result<void>> MemoryInventory::set_terms(const SaleTerms& terms) {
     auto turn = [this, &terms]() -> Result<void> {
-        Entry* entry = find(terms.no);
+        // An entry that is being rebuilt takes them too: the rebuild looks here for newer ones.
+        Entry* entry = slot_of(terms.no).entry.get();
         if (entry == nullptr) return fail(Errc::not_found, "sale " + terms.id + " is cold");
         entry->stock.apply(terms);
         entry->publish();
@@ -137,7 +153,7 @@ Task<Result<InventoryCount>> MemoryInventory::count(SaleNo sale, OrderLog& log) 
     auto turn = [this, sale, &log]() -> Result<InventoryCount> {
         const Entry* entry = find(sale);
         if (entry == nullptr) return fail(Errc::not_found, "the sale is cold");
-        return InventoryCount{entry->remaining(), log.last_enqueued(),
+        return InventoryCount{entry->stock.remaining(), log.last_enqueued(),
                               entry->stock.terms().version};
     };
     co_return co_await call_on(owner(sale), turn);

@@ -19,6 +19,7 @@ public:
     Task<Step<Reservation>> reserve(const PurchaseRequest& request, OrderLog& log) override;
     Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
                                                     OrderLog& log) override;
+    Task<void> begin_rebuild(SaleNo sale, Epoch epoch) override;
     Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) override;
     Task<Result<void>> set_terms(const SaleTerms& terms) override;
     Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) override;
@@ -26,17 +27,21 @@ public:
 private:
     struct Entry {
         Stock stock;
-        Units elsewhere = 0; // units of dead letters: held, but by no entry of the stock
         Epoch epoch;
         std::shared_ptr<StockSignals> signals; // shared with every core's view of the sale
 
         void publish() const;
-        [[nodiscard]] Units remaining() const { return stock.remaining() - elsewhere; }
     };
-    using Shelf = boost::unordered_flat_map<SaleNo, std::unique_ptr<Entry>, std::hash<SaleNo>>;
+    struct Slot {
+        Epoch opened; // by the latest rebuild that began; an entry of an older epoch is cold
+        std::unique_ptr<Entry> entry;
+    };
+    using Shelf = boost::unordered_flat_map<SaleNo, Slot, std::hash<SaleNo>>;
 
     [[nodiscard]] Core& owner(SaleNo sale) { return cores_.owner_of(sale.get()); }
-    [[nodiscard]] Entry* find(SaleNo sale); // on its owner's core; null: cold
+    // On the sale's own core.
+    [[nodiscard]] Slot& slot_of(SaleNo sale) { return shelves_[owner(sale).index()][sale]; }
+    [[nodiscard]] Entry* find(SaleNo sale); // null: cold
     [[nodiscard]] Step<Reservation> reserve_here(const PurchaseRequest& request, OrderLog& log);
     [[nodiscard]] static std::unique_ptr<Entry> build(SaleImage image);
 

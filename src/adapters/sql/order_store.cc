@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "adapters/sql/pool.h"
 #include "adapters/sql/sale_row.h"
@@ -99,7 +100,6 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
             const bool is_read_only = options.mode == StoreMode::read_only;
             const std::string connect = "dbname=\"" + options.sqlite_path +
                                         "\" timeout=" + std::to_string(kBusyWaitSeconds) +
-                                        " synchronous=full" +
                                         (is_read_only ? " readonly=true" : "");
             std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);
             store->name_ = options.sqlite_path;
@@ -108,6 +108,8 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
                 soci::session& session = store->pool_->at(i);
                 session.open(soci::sqlite3, connect);
                 set_on_close(session, OnClose::keep_log);
+                // Not in `connect`: SOCI leaks the connection to a file that is none.
+                session << "PRAGMA synchronous=FULL";
                 if (!is_read_only)
                     session << "PRAGMA wal_autocheckpoint=0"; // the writer's business
             }
@@ -137,9 +139,21 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
         });
 }
 
-void SqlOrderStore::adopt() {
-    for (std::size_t i = 0; i < pool_->size(); ++i) set_on_close(pool_->at(i), OnClose::tidy_up);
-    if (writer_) writer_->adopt();
+Result<void> SqlOrderStore::adopt() {
+    return guarded(name_, "taking over its files", [&]() -> Result<void> {
+        for (std::size_t i = 0; i < pool_->size(); ++i) {
+            set_on_close(pool_->at(i), OnClose::tidy_up);
+        }
+        if (writer_) writer_->adopt();
+        // As the log does: what a failed sync left behind is written anew and synced.
+        Lease lease(*pool_);
+        int busy = 0;
+        int pages = 0;
+        int copied = 0;
+        *lease << "PRAGMA wal_checkpoint(TRUNCATE)", soci::into(busy), soci::into(pages),
+            soci::into(copied);
+        return {};
+    });
 }
 
 Result<LogBinding> SqlOrderStore::log_binding() {
@@ -235,9 +249,14 @@ Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
 
         std::vector<std::string> id(kFetchRows), user(kFetchRows), key(kFetchRows);
         std::vector<Integer> quantity(kFetchRows), status(kFetchRows);
-        for (const SaleRow& row : select_sales(session, "ORDER BY no")) {
+        std::vector<SaleRow> rows;
+        if (wanted.empty()) rows = select_sales(session, "ORDER BY no");
+        for (const SaleNo no : wanted) {
+            auto row = select_sales(session, "WHERE no = " + std::to_string(no.get()));
+            std::ranges::move(row, std::back_inserter(rows));
+        }
+        for (const SaleRow& row : rows) {
             const SaleNo no = row.sale.terms.no;
-            if (!wanted.empty() && std::ranges::find(wanted, no) == wanted.end()) continue;
             const Integer number = no.get();
             Integer letters = 0;
             Integer letter_units = 0;
@@ -317,6 +336,7 @@ Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
             entry.log_accepted_units = row.log_accepted_units;
             entry.log_accepted_orders = row.log_accepted_orders;
             entry.barrier = row.barrier;
+            entry.voided_orders = row.voided_orders;
             entry.per_user_limit_ever = row.per_user_limit_ever;
             entry.sale = std::move(row.sale);
             books.sales.push_back(std::move(entry));

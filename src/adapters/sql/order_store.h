@@ -27,7 +27,7 @@ public:
 
     // The files have been found right: from here on closing the store may tidy them up. Before
     // that, a start that is refused leaves them as they were.
-    void adopt();
+    [[nodiscard]] Result<void> adopt();
 
     [[nodiscard]] Result<LogBinding> log_binding() override;
     [[nodiscard]] Result<void> bind_log(const std::string& log_id) override;

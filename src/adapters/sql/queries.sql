@@ -31,7 +31,8 @@ WHERE no = :no AND terms_version = :old_version;
 -- name: select_sale_columns
 SELECT no, id, title, stock, per_user_limit, starts_at, ends_at, price, currency,
        payment_timeout_ms, paused, closed_at, terms_version, sold, epoch, barrier_epoch,
-       log_accepted_orders, log_accepted_units, per_user_limit_ever, created_as
+       log_accepted_orders, log_accepted_units, per_user_limit_ever, voided_orders,
+       created_as
 FROM sales
 
 -- name: raise_epoch_of_all
@@ -58,7 +59,7 @@ SELECT version, barrier_epoch FROM sales WHERE no = :no;
 UPDATE sales
 SET sold = sold + :units, log_accepted_orders = log_accepted_orders + :orders,
     log_accepted_units = log_accepted_units + :accepted_units, barrier_epoch = :barrier_epoch,
-    version = version + 1
+    voided_orders = voided_orders + :voided, version = version + 1
 WHERE no = :no AND version = :version AND sold + :more_units <= stock;
 
 -- name: refuse_order

@@ -17,6 +17,7 @@ struct SaleRow {
     Integer log_accepted_orders = 0;
     Integer log_accepted_units = 0;
     Integer per_user_limit_ever = 0;
+    Integer voided_orders = 0;
     std::string created_as;
 };
 

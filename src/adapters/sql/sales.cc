@@ -99,6 +99,7 @@ std::vector<SaleRow> select_sales(soci::session& session, const std::string& tai
     select.exchange(soci::into(row.log_accepted_orders));
     select.exchange(soci::into(row.log_accepted_units));
     select.exchange(soci::into(row.per_user_limit_ever));
+    select.exchange(soci::into(row.voided_orders));
     select.exchange(soci::into(row.created_as));
     const std::string wanted = id.value_or("");
     if (id) select.exchange(soci::use(wanted, "id"));

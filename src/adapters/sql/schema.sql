@@ -33,6 +33,7 @@ CREATE TABLE sales (
     barrier_epoch       BIGINT NOT NULL DEFAULT 0, -- the last barrier applied from the log
     log_accepted_orders BIGINT NOT NULL DEFAULT 0, -- valid order records ever applied
     log_accepted_units  BIGINT NOT NULL DEFAULT 0,
+    voided_orders       BIGINT NOT NULL DEFAULT 0, -- records of an epoch that was closed
     created_as          TEXT NOT NULL              -- the request that created it, canonical
 );
 

@@ -13,7 +13,7 @@ Errc kind_of(const soci::soci_error& failure) {
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB: return Errc::corrupt;
         case SQLITE_CONSTRAINT: return Errc::conflict;
-        default: return Errc::io;
+        default: return sqlite->result() == SQLITE_IOERR_SHMSIZE ? Errc::unavailable : Errc::io;
         }
     }
     return Errc::io;

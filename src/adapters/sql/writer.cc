@@ -28,6 +28,7 @@ void SqlOrderStore::Writer::Columns::add(const LogRecord& record) {
 SqlOrderStore::Writer::Writer(const std::string& name, const std::string& connect)
     : name_(name), session_(soci::sqlite3, connect) {
     set_on_close(session_, OnClose::keep_log);
+    session_ << "PRAGMA synchronous=FULL";
     session_ << "PRAGMA wal_autocheckpoint=0";
 }
 
@@ -90,6 +91,7 @@ bool SqlOrderStore::Writer::is_valid_order(std::map<SaleNo, SaleBatch>& sales,
     case LogRecordKind::order:
         if (sale.is_known && epoch != sale.barrier_epoch) {
             ++report.voided;
+            ++sale.voided;
             return false;
         }
         return true;
@@ -148,11 +150,13 @@ bool SqlOrderStore::Writer::move_stock(SaleNo no, SaleBatch& sale, Integer units
     soci::statement update =
         (session_.prepare << text::move_stock, soci::use(units, "units"),
          soci::use(orders, "orders"), soci::use(accepted_units, "accepted_units"),
-         soci::use(sale.barrier_epoch, "barrier_epoch"), soci::use(number, "no"),
-         soci::use(sale.version, "version"), soci::use(units, "more_units"));
+         soci::use(sale.barrier_epoch, "barrier_epoch"), soci::use(sale.voided, "voided"),
+         soci::use(number, "no"), soci::use(sale.version, "version"),
+         soci::use(units, "more_units"));
     update.execute(true);
     if (update.get_affected_rows() != 1) return false;
     ++sale.version;
+    sale.voided = 0;
     return true;
 }
 
@@ -207,13 +211,19 @@ void SqlOrderStore::Writer::apply_one(SaleBatch& sale, const LogRecord& record,
         }
     }
     session_ << "ROLLBACK TO one_order";
-    session_ << text::insert_dead_letter, soci::use(columns_.id[0], "order_id"),
-        soci::use(columns_.sale_no[0], "sale_no"), soci::use(columns_.user[0], "user_id"),
-        soci::use(columns_.quantity[0], "quantity"), soci::use(columns_.key[0], "idempotency_key"),
-        soci::use(cause, "cause");
-    if (sale.is_known) static_cast<void>(move_stock(record.sale, sale, 0, 1, record.quantity));
+    soci::statement set_aside =
+        (session_.prepare << text::insert_dead_letter, soci::use(columns_.id[0], "order_id"),
+         soci::use(columns_.sale_no[0], "sale_no"), soci::use(columns_.user[0], "user_id"),
+         soci::use(columns_.quantity[0], "quantity"), soci::use(columns_.key[0], "idempotency_key"),
+         soci::use(cause, "cause"));
+    set_aside.execute(true);
+    if (set_aside.get_affected_rows() == 0) {
+        ++report.duplicates;
+    } else {
+        if (sale.is_known) static_cast<void>(move_stock(record.sale, sale, 0, 1, record.quantity));
+        ++report.dead_letters;
+    }
     session_ << "RELEASE one_order";
-    ++report.dead_letters;
 }
 
 void SqlOrderStore::Writer::checkpoint_if_due() {

@@ -30,6 +30,7 @@ private:
         Integer barrier_epoch = 0;
         Integer units = 0;
         Integer orders = 0;
+        Integer voided = 0;
         std::size_t refused = 0;
     };
     enum class Fast { applied, needs_care };

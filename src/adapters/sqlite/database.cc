@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
+
 #include "base/assert.h"
 
 namespace doorbuster::sqlite {
@@ -11,6 +13,11 @@ constexpr int kBusyWaitMsMax = 5000; // another connection of ours holds the fil
 
 Error error_of(sqlite3* database, int code) {
     Errc kind = Errc::io;
+    // A full quota, and no room for the -wal or -shm file, are a full disk by another name.
+    const int reason = sqlite3_system_errno(database);
+    const bool has_no_room = code == SQLITE_IOERR_SHMSIZE ||
+                             (code == SQLITE_IOERR_WRITE && (reason == EDQUOT || reason == ENOSPC));
+    if (has_no_room) kind = Errc::unavailable;
     switch (code & 0xff) {
     case SQLITE_FULL:
     case SQLITE_BUSY: kind = Errc::unavailable; break;

@@ -54,7 +54,7 @@ public:
     [[nodiscard]] bool is_new() const { return is_new_; }
     // The log has been found to be the store's: from here on closing it may tidy up its files.
     // Before that, a start that is refused leaves them as they were.
-    void adopt();
+    [[nodiscard]] Result<void> adopt();
     // Commits what is enqueued and ends the thread. No core may wait for it any more.
     void stop();
 
@@ -62,6 +62,9 @@ public:
     std::optional<LogPosition> enqueue(const LogRecordView& record) override;
     Task<Step<void>> durable(LogPosition position) override;
     [[nodiscard]] bool is_durable(LogPosition position) const override;
+    [[nodiscard]] bool is_stalled() const override {
+        return stalled_.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] LogPosition last_enqueued() const override;
     [[nodiscard]] std::uint64_t lag_records() const override;
     [[nodiscard]] Result<std::optional<LogRecord>> find(const OrderId& order) override;
@@ -76,7 +79,6 @@ public:
     [[nodiscard]] std::unique_ptr<LogPin> pin() override;
 
     [[nodiscard]] const LatencyBuckets& commit_seconds() const { return commit_seconds_; }
-    [[nodiscard]] bool is_stalled() const { return stalled_.load(std::memory_order_relaxed); }
 
 private:
     struct Group; // records that share a commit
@@ -137,7 +139,9 @@ private:
         std::uint64_t next;
         TimePoint earliest;
         TimePoint latest;
+        TimePoint latest_so_far; // of this group and those before it: sorted
     };
+    std::mutex notes_mutex_; // guards unstored_; never held while a core enqueues
     std::deque<GroupNote> unstored_;
 
     std::atomic<std::uint64_t> last_enqueued_{0};

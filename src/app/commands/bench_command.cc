@@ -1,10 +1,9 @@
 #include "app/commands/bench_command.h"
 
 #include <CLI/CLI.hpp>
-#include <boost/json/serialize.hpp>
-#include <boost/json/value_from.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <fmt/format.h>
 #include <memory>
 #include <ostream>
 
@@ -20,11 +19,45 @@
 namespace doorbuster {
 namespace {
 
+constexpr double kSeconds = 4;
+constexpr double kOpenSeconds = 15;
+
 struct PeakFlags {
     PeakOptions options;
-    double seconds = 4;
+    double seconds = kSeconds;
+    std::optional<double> open_seconds;
     std::string report;
     bool json = false;
+};
+
+Duration whole_ms(double seconds) { return Duration(static_cast<std::int64_t>(seconds * 1e3)); }
+
+// Names each step on a line of its own, and says below how far it is.
+class StepProgress {
+public:
+    explicit StepProgress(std::ostream& err) : err_(err) {}
+    ~StepProgress() { end(); }
+    StepProgress(const StepProgress&) = delete;
+    StepProgress& operator=(const StepProgress&) = delete;
+
+    [[nodiscard]] ProgressLine& line_of(std::string_view step) {
+        if (!line_ || step != step_) {
+            end();
+            step_ = step;
+            err_ << step_ << std::endl;
+            line_.emplace();
+        }
+        return *line_;
+    }
+    void end() {
+        if (line_) line_->end();
+        line_.reset();
+    }
+
+private:
+    std::ostream& err_;
+    std::string step_;
+    std::optional<ProgressLine> line_;
 };
 
 // A server of our own for the benchmark, on any free port, in a scratch folder.
@@ -61,14 +94,14 @@ Result<PeakReport> measure_peak(PeakFlags& flags, const CommandContext& context)
         flags.options.url = server->url();
     }
     flags.options.version = version();
-    flags.options.command = "doorbuster bench peak";
-    flags.options.closed_for = Duration(static_cast<std::int64_t>(flags.seconds * 1e3));
+    flags.options.command = context.command_line();
+    flags.options.closed_for = whole_ms(flags.seconds);
+    const double open_seconds = kOpenSeconds * flags.seconds / kSeconds;
+    flags.options.open_for = whole_ms(flags.open_seconds.value_or(open_seconds));
     const StopSignal stop;
-    std::string last;
-    const PeakSink progress = [&](std::string_view step, const LoadProgress&) {
-        if (last == step) return;
-        last = step;
-        context.err << step << std::endl;
+    StepProgress steps(context.err);
+    const PeakSink progress = [&](std::string_view step, const LoadProgress& done) {
+        steps.line_of(step).show(done);
     };
     auto report = run_peak(flags.options, stop.flag(), progress);
     if (server) server->stop();
@@ -79,10 +112,16 @@ void add_peak(CLI::App& bench, CommandContext& context) {
     auto flags = std::make_shared<PeakFlags>();
     CLI::App* command = bench.add_subcommand(
         "peak", "Durable orders a second at most, and how long buyers wait at half of that");
-    command->footer("Without --url it starts a server of its own in a scratch folder.\n"
-                    "Example: doorbuster bench peak --report peak");
+    command->footer("Without --url it starts a server of its own in a scratch folder. With --url "
+                    "it makes a sale for each run on that server, bench-peak-TIME-NUMBER, and "
+                    "closes it after the run.\n"
+                    "Examples:\n"
+                    "  doorbuster bench peak --report peak\n"
+                    "  doorbuster bench peak --connections 64 --rounds 1 --seconds 1");
     command->add_option("--url", flags->options.url, "A running server")->type_name("URL");
-    command->add_option("--admin-token", flags->options.admin_token, "To make the sales with")
+    command
+        ->add_option("--admin-token", flags->options.admin_token,
+                     "To make the sales with, or file:PATH")
         ->envname("DOORBUSTER_ADMIN_TOKEN")
         ->type_name("TOKEN");
     command->add_option("--connections", flags->options.connections, "Numbers to try")
@@ -92,9 +131,16 @@ void add_peak(CLI::App& bench, CommandContext& context) {
     command->add_option("--rounds", flags->options.rounds, "Rounds of each number")
         ->capture_default_str()
         ->check(CLI::Range(1, 100));
-    command->add_option("--seconds", flags->seconds, "Length of a round")
+    command
+        ->add_option("--seconds", flags->seconds,
+                     "Length of a round of the closed loop; the open loop's changes with it")
         ->capture_default_str()
         ->check(CLI::Range(0.1, 3600.0));
+    command
+        ->add_option("--open-seconds", flags->open_seconds,
+                     fmt::format("Length of the open loop ({:g}; with --seconds, {:g} times that)",
+                                 kOpenSeconds, kOpenSeconds / kSeconds))
+        ->check(CLI::Range(0.1, 36'000.0));
     command->add_option("--threads", flags->options.threads, "Threads that send")
         ->capture_default_str()
         ->check(CLI::Range(1, 64));
@@ -107,7 +153,7 @@ void add_peak(CLI::App& bench, CommandContext& context) {
         if (flags->json) {
             context.out << to_json(*report) << std::endl;
         } else {
-            print(*report);
+            context.out << to_table(*report) << std::flush;
         }
         for (const std::string& example : report->examples) context.err << example << std::endl;
         if (report->errors > 0) context.exit_code = kExitFailed;
@@ -118,40 +164,16 @@ void add_peak(CLI::App& bench, CommandContext& context) {
     });
 }
 
-void print_writer(const WriterBenchReport& report, std::ostream& out, bool as_json) {
-    if (as_json) {
-        boost::json::object body;
-        body["orders"] = report.options.orders;
-        body["sales"] = report.options.sales;
-        body["batch_max"] = report.options.batch_max;
-        body["appended_per_second"] = report.appended_per_second();
-        body["stored_per_second"] = report.stored_per_second();
-        boost::json::array rounds;
-        for (const auto& round : report.rounds) {
-            rounds.push_back(
-                {{"append_seconds", round.append_seconds}, {"store_seconds", round.store_seconds}});
-        }
-        body["rounds"] = std::move(rounds);
-        out << boost::json::serialize(body) << std::endl;
-        return;
-    }
-    out << report.options.orders << " orders, " << report.options.sales << " sales, batches of "
-        << report.options.batch_max << ", median of " << report.rounds.size() << " rounds\n"
-        << "appended to the log   " << static_cast<std::int64_t>(report.appended_per_second())
-        << " orders/s\n"
-        << "written to the store  " << static_cast<std::int64_t>(report.stored_per_second())
-        << " orders/s" << std::endl;
-}
-
 void add_writer(CLI::App& bench, CommandContext& context) {
     struct Flags {
         WriterBenchOptions options;
+        std::string report;
         bool json = false;
     };
     auto flags = std::make_shared<Flags>();
     CLI::App* command =
         bench.add_subcommand("writer", "Orders a second from the order log into the order store");
-    command->footer("Example: doorbuster bench writer --orders 500000");
+    command->footer("Example: doorbuster bench writer --orders 500000 --report writer");
     command->add_option("--orders", flags->options.orders, "Orders a round")
         ->capture_default_str()
         ->check(CLI::Range(1, 100'000'000));
@@ -164,14 +186,29 @@ void add_writer(CLI::App& bench, CommandContext& context) {
     command->add_option("--rounds", flags->options.rounds, "Rounds; the median counts")
         ->capture_default_str()
         ->check(CLI::Range(1, 100));
+    command->add_option("--report", flags->report, "Also write PATH.md and PATH.json")
+        ->type_name("PATH");
     command->add_flag("--json", flags->json, "One JSON document on standard output");
     command->callback([flags, &context] {
         auto folder = ScratchFolder::make();
         if (!folder) return context.failed(folder.error());
         flags->options.folder = folder->path();
-        auto report = run_writer_bench(flags->options);
+        flags->options.version = version();
+        flags->options.command = context.command_line();
+        StepProgress steps(context.err);
+        const auto orders = static_cast<double>(flags->options.orders);
+        auto report = run_writer_bench(flags->options, [&](const WriterBenchProgress& progress) {
+            const auto done = static_cast<std::int64_t>(progress.orders);
+            steps.line_of(progress.step)
+                .show(static_cast<double>(done) / orders, progress.seconds,
+                      fmt::format("{} orders, {:.1f} s", grouped(done), progress.seconds));
+        });
+        steps.end();
         if (!report) return context.failed(report.error());
-        print_writer(*report, context.out, flags->json);
+        context.out << (flags->json ? to_json(*report) + '\n' : to_text(*report)) << std::flush;
+        if (flags->report.empty()) return;
+        const auto written = write_result(flags->report, to_markdown(*report), to_json(*report));
+        if (!written) context.failed(written.error());
     });
 }
 

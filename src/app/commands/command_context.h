@@ -1,5 +1,6 @@
 // What every command is given, and how the command line is run: main() fills a CommandContext, adds
-// the commands that it has to a CLI::App, and returns what run_command_line() returns.
+// the commands that it has to a CLI::App, and returns what run_command_line() returns. Owned and
+// used by the main thread.
 #pragma once
 
 #include <cstdint>
@@ -46,16 +47,20 @@ struct CommandContext {
     OfflineAudit offline_audit = {};
     OfflineExport offline_export = {};
     int exit_code = kExitDone;
+    std::vector<std::string> arguments = {}; // as given; run_command_line sets them
 
-    // Says what went wrong and sets the exit status.
+    // Says what went wrong, each line of it with the program's name, and sets the exit status.
     void failed(int code, std::string_view what);
     // The same for an error: kExitUsage for Errc::invalid, else kExitFailed.
     void failed(const Error& error);
     [[nodiscard]] Colour colour() const { return colour_for(out_is_terminal, environment); }
+    // The command line for a record of what was done: quoted for a shell, without the admin token.
+    [[nodiscard]] std::string command_line() const;
 };
 
 // Parses the arguments (without the program's name), runs the command that they name, and returns
-// the exit status: kExitUsage, with the reason on `err`, when they are wrong.
+// the exit status: kExitUsage, with the reason on `err`, when they are wrong; at least kExitFailed,
+// and a word about it, when `out` did not take everything that was printed.
 [[nodiscard]] int run_command_line(CLI::App& app, CommandContext& context,
                                    std::vector<std::string> arguments);
 

@@ -87,6 +87,7 @@ TEST(Commands, ExitWithTwoWhenTheArgumentsAreWrong) {
              with({"--payment-timeout", "90"}),
              with({"--no-such-flag"}),
              with({"--url", "127.0.0.1:8080"}),
+             with({"--url", "https://127.0.0.1:1", "--ca-file", "no/such/file.pem"}),
              {"sale", "show"},
              {"sale", "show", "../a"},
              {"sale", "restock", "a"},
@@ -110,6 +111,74 @@ TEST(Commands, ExitWithTwoWhenTheArgumentsAreWrong) {
         EXPECT_EQ(run.out.str(), "");
         EXPECT_NE(run.err.str(), "");
     }
+}
+
+TEST(Commands, NameWhatWasMeantByAMisspeltOne) {
+    const auto said = [](const std::vector<std::string>& arguments) {
+        CommandRun run;
+        run.go(arguments);
+        EXPECT_EQ(run.code, kExitUsage);
+        EXPECT_EQ(run.out.str(), "");
+        return run.err.str();
+    };
+    EXPECT_EQ(said({"adit", "--json"}),
+              "doorbuster: unknown command 'adit'; the nearest known one is 'audit'. There are "
+              "sale, audit, export, config; 'doorbuster --help' says more\n");
+    EXPECT_EQ(said({"config", "chekc", "--help"}),
+              "doorbuster: unknown command 'config chekc'; the nearest known one is 'check'. There "
+              "are check, show; 'doorbuster config --help' says more\n");
+    EXPECT_EQ(said({"config", "--json", "show"}),
+              "doorbuster: unknown option '--json' before the command. The commands are check, "
+              "show; 'doorbuster config --help' says more\n");
+    EXPECT_EQ(said({}), "doorbuster: name a command: sale, audit, export, config; 'doorbuster "
+                        "--help' says more\n");
+    EXPECT_EQ(said({"config"}), "doorbuster: name a command of config: check, show; 'doorbuster "
+                                "config --help' says more\n");
+}
+
+TEST(Commands, SayWhichOnesComeLater) {
+    for (const char* flag : {"--config=shop.toml", "--help"}) {
+        CommandRun run;
+        run.go({"write", flag});
+        EXPECT_EQ(run.code, kExitUsage);
+        EXPECT_EQ(run.out.str(), "");
+        EXPECT_EQ(run.err.str(), "doorbuster: 'doorbuster write' is not in this version yet: it "
+                                 "comes with the cluster shape\n");
+    }
+}
+
+TEST(Commands, FailWhenNobodyTakesTheirOutput) {
+    FakeServer server(
+        {{"GET /v1/sales?limit=1000", {200, R"({"items":[)" + kSale + R"(],"next_cursor":null})"}},
+         {"GET /v1/sales/shoes/audit", {200, kAudit}}});
+    for (const std::vector<std::string>& arguments :
+         std::vector<std::vector<std::string>>{{"sale", "list", "--url", server.url()},
+                                               {"audit", "--json", "--url", server.url()},
+                                               {"config", "show"},
+                                               {"--help"}}) {
+        CommandRun run;
+        run.out.setstate(std::ios::badbit);
+        run.go(arguments);
+        EXPECT_EQ(run.code, kExitFailed) << arguments.front();
+        EXPECT_EQ(run.err.str(),
+                  "doorbuster: cannot write to standard output: what it got is not complete\n");
+    }
+}
+
+TEST(Commands, NameTheProgramInEveryLineOfAnError) {
+    CommandRun run;
+    run.context.failed(kExitUsage, "one\ntwo");
+    EXPECT_EQ(run.err.str(), "doorbuster: one\ndoorbuster: two\n");
+}
+
+TEST(Commands, RecordTheirCommandLineWithoutTheToken) {
+    CommandRun run;
+    run.context.arguments = {"sale",  "list",  "--admin-token",      "hush",
+                             "--url", "a b'c", "--admin-token=hush", "--admin-token",
+                             "hush"};
+    EXPECT_EQ(run.context.command_line(),
+              R"(doorbuster sale list --admin-token ******** --url 'a b'\''c' )"
+              R"(--admin-token=******** --admin-token ********)");
 }
 
 TEST(Commands, ExplainThemselvesWithAnExample) {
@@ -349,6 +418,8 @@ TEST(ExportCommand, EndsWhenNobodyReadsItsOutput) {
     run.go({"export", "orders", "--sale", "shoes", "--data", "some/folder"});
     EXPECT_EQ(run.code, kExitFailed);
     EXPECT_EQ(taken, 1);
+    EXPECT_EQ(run.err.str(),
+              "doorbuster: cannot write to standard output: what it got is not complete\n");
 }
 
 TEST(ConfigCommand, ChecksTheSettingsThatServeWouldTake) {

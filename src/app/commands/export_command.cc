@@ -104,6 +104,8 @@ void run_export(CommandContext& context, const ExportFlags& flags) {
     if (done) done = stream.end();
     progress.end();
     if (done) return;
+    context.exit_code = kExitFailed;
+    if (!context.out.good()) return; // run_command_line says so
     context.failed(done.error());
     if (begun) {
         context.err << "doorbuster: the export is not complete; it ends after "

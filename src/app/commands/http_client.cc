@@ -1,6 +1,5 @@
 #include "app/commands/http_client.h"
 
-#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -8,9 +7,10 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
-#include <charconv>
 #include <fmt/format.h>
 #include <utility>
+
+#include "app/load/connection.h"
 
 namespace doorbuster {
 namespace {
@@ -24,64 +24,15 @@ using Response = http::response<http::string_body>;
 
 constexpr std::uint64_t kBodyMax = 64 * 1024 * 1024; // a page of 1,000 orders is below 1 MiB
 
-bool is_host_character(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '-' || c == '_' || c == ':' || c == '%';
-}
-
-bool is_port(std::string_view text) {
-    unsigned port = 0;
-    const auto [end, error] = std::from_chars(text.begin(), text.end(), port);
-    return error == std::errc{} && end == text.end() && port > 0 && port <= 65'535;
-}
-
 } // namespace
-
-std::optional<ServerUrl> parse_server_url(std::string_view url) {
-    ServerUrl out;
-    if (url.starts_with("https://")) {
-        out.tls = true;
-        url.remove_prefix(8);
-    } else if (url.starts_with("http://")) {
-        url.remove_prefix(7);
-    } else {
-        return std::nullopt;
-    }
-    const std::size_t slash = url.find('/');
-    std::string_view authority = url.substr(0, slash);
-    std::string_view base = slash == std::string_view::npos ? "" : url.substr(slash);
-    while (base.ends_with('/')) base.remove_suffix(1);
-    if (base.find_first_of("?# \r\n\t") != std::string_view::npos) return std::nullopt;
-    out.base = base;
-
-    std::string_view port;
-    if (authority.starts_with('[')) {
-        const std::size_t close = authority.find(']');
-        if (close == std::string_view::npos) return std::nullopt;
-        out.host = authority.substr(1, close - 1);
-        authority.remove_prefix(close + 1);
-        if (!authority.empty() && authority.front() != ':') return std::nullopt;
-        port = authority;
-    } else {
-        const std::size_t colon = authority.find(':');
-        out.host = authority.substr(0, colon);
-        port = colon == std::string_view::npos ? "" : authority.substr(colon);
-        if (out.host.find('%') != std::string::npos) return std::nullopt;
-    }
-    out.port = port.empty() ? (out.tls ? "443" : "80") : std::string(port.substr(1));
-    if (out.host.empty() || !std::ranges::all_of(out.host, is_host_character)) return std::nullopt;
-    if (!is_port(out.port)) return std::nullopt;
-    return out;
-}
 
 // The connection. Every step is started asynchronously and run to its end, because only so does
 // Beast end it at the deadline.
 class HttpClient::Link {
 public:
-    Link(HttpClientOptions options, ServerUrl url)
-        : options_(std::move(options)),
-          url_(std::move(url)),
-          tls_(asio::ssl::context::tls_client) {}
+    // `tls`: null for plain TCP.
+    Link(HttpClientOptions options, load::Url url, std::unique_ptr<asio::ssl::context> tls)
+        : options_(std::move(options)), url_(std::move(url)), tls_(std::move(tls)) {}
 
     [[nodiscard]] Result<HttpReply> call(Request request);
     [[nodiscard]] const std::string& url() const { return options_.url; }
@@ -113,9 +64,9 @@ private:
     }
 
     HttpClientOptions options_;
-    ServerUrl url_;
+    load::Url url_;
     asio::io_context io_{1};
-    asio::ssl::context tls_;
+    std::unique_ptr<asio::ssl::context> tls_;
     std::optional<Plain> plain_; // one of the two while connected
     std::optional<Secure> secure_;
     beast::flat_buffer buffer_;
@@ -123,13 +74,9 @@ private:
 };
 
 void HttpClient::Link::prepare(Request& request) const {
-    const bool six = url_.host.find(':') != std::string::npos;
-    const bool usual_port = url_.port == (url_.tls ? "443" : "80");
-    std::string host = six ? fmt::format("[{}]", url_.host) : url_.host;
-    if (!usual_port) host += ":" + url_.port;
     request.version(11);
-    request.target(url_.base + std::string(request.target()));
-    request.set(http::field::host, host);
+    request.target(url_.prefix + std::string(request.target()));
+    request.set(http::field::host, url_.authority());
     request.set(http::field::user_agent, "doorbuster");
     request.set(http::field::accept, "application/json");
     if (!options_.admin_token.empty()) {
@@ -169,13 +116,13 @@ Result<HttpReply> HttpClient::Link::call(Request request) {
 Result<void> HttpClient::Link::connect() {
     error_code error;
     asio::ip::tcp::resolver resolver(io_);
-    const auto found = resolver.resolve(url_.host, url_.port, error);
+    const auto found = resolver.resolve(url_.host, std::to_string(url_.port), error);
     if (error) {
         return fail(Errc::unavailable,
                     fmt::format("cannot find the host of {}: {}", options_.url, error.message()));
     }
-    if (url_.tls) {
-        secure_.emplace(io_, tls_);
+    if (tls_) {
+        secure_.emplace(io_, *tls_);
     } else {
         plain_.emplace(io_);
     }
@@ -187,14 +134,12 @@ Result<void> HttpClient::Link::connect() {
     }
     error_code ignored; // only a matter of speed
     socket().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-    return url_.tls ? start_tls() : Result<void>();
+    return tls_ ? start_tls() : Result<void>();
 }
 
 Result<void> HttpClient::Link::start_tls() {
     error_code error;
-    tls_.set_default_verify_paths(error);
-    if (!error) secure_->set_verify_mode(asio::ssl::verify_peer, error);
-    if (!error) secure_->set_verify_callback(asio::ssl::host_name_verification(url_.host), error);
+    secure_->set_verify_callback(asio::ssl::host_name_verification(url_.host), error);
     // An address is no server name (RFC 6066 section 3).
     error_code is_name;
     asio::ip::make_address(url_.host, is_name);
@@ -211,7 +156,7 @@ Result<void> HttpClient::Link::start_tls() {
     close();
     if (error == beast::error::timeout) return explain("connecting to", error);
     return fail(Errc::io, fmt::format("no TLS with {}: {}; a certificate of your own authority is "
-                                      "trusted when SSL_CERT_FILE names it",
+                                      "trusted when --ca-file or SSL_CERT_FILE names it",
                                       options_.url, error.message()));
 }
 
@@ -256,13 +201,15 @@ tl::unexpected<Error> HttpClient::Link::explain(std::string_view doing, error_co
 }
 
 Result<HttpClient> HttpClient::create(HttpClientOptions options) {
-    auto url = parse_server_url(options.url);
-    if (!url) {
-        return fail(Errc::invalid,
-                    fmt::format("\"{}\" is not a server's address such as http://127.0.0.1:8080",
-                                options.url));
+    auto url = load::parse_url(options.url);
+    if (!url) return tl::unexpected<Error>(url.error());
+    std::unique_ptr<asio::ssl::context> tls;
+    if (url->tls) {
+        auto made = load::make_tls({options.insecure, options.ca_file});
+        if (!made) return tl::unexpected<Error>(made.error());
+        tls = std::move(*made);
     }
-    return HttpClient(std::make_unique<Link>(std::move(options), std::move(*url)));
+    return HttpClient(std::make_unique<Link>(std::move(options), std::move(*url), std::move(tls)));
 }
 
 HttpClient::HttpClient(std::unique_ptr<Link> link) : link_(std::move(link)) {}

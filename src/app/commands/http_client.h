@@ -3,13 +3,12 @@
 //
 // Promises: a call ends by its deadline (the lookup of a name by the system's own); an answer's
 // size is bounded; a request is sent at most once, but for a GET on a connection that turns out to
-// have been closed meanwhile. Certificates are checked against the system's authorities, or
-// those in SSL_CERT_FILE. Redirects are answers like any other.
+// have been closed meanwhile. Certificates are checked, against the system's authorities unless
+// the options say else. Redirects are answers like any other.
 #pragma once
 
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +27,8 @@ struct HttpClientOptions {
     std::string url; // http:// or https://, a host, an optional port and path in front of ours
     std::string admin_token = {};                                 // empty: no Authorization header
     std::chrono::milliseconds timeout = std::chrono::seconds(30); // of one call
+    bool insecure = false;                                        // https: take any certificate
+    std::string ca_file = {}; // https: trust these PEM certificates, not the system's
 };
 
 struct HttpHeader {
@@ -35,18 +36,10 @@ struct HttpHeader {
     std::string value;
 };
 
-// Where an address of a server points to.
-struct ServerUrl {
-    bool tls = false;
-    std::string host; // without brackets
-    std::string port;
-    std::string base; // what stands in front of our paths, without a slash at its end
-};
-[[nodiscard]] std::optional<ServerUrl> parse_server_url(std::string_view url);
-
 class HttpClient {
 public:
-    // Errc::invalid when the address is not one. Connects with the first call.
+    // Errc::invalid when the address or the file of certificates is none. Connects with the first
+    // call.
     [[nodiscard]] static Result<HttpClient> create(HttpClientOptions options);
 
     HttpClient(HttpClient&&) noexcept;

@@ -32,25 +32,6 @@ std::string url_of(const tcp::acceptor& acceptor) {
     return "http://127.0.0.1:" + std::to_string(acceptor.local_endpoint().port());
 }
 
-TEST(HttpClient, ReadsServersAddresses) {
-    const auto plain = parse_server_url("http://shop.example");
-    ASSERT_TRUE(plain.has_value());
-    EXPECT_EQ(plain->port, "80");
-    EXPECT_FALSE(plain->tls);
-    const auto full = parse_server_url("https://[::1]:8443/shop/");
-    ASSERT_TRUE(full.has_value());
-    EXPECT_EQ(full->host, "::1");
-    EXPECT_EQ(full->port, "8443");
-    EXPECT_EQ(full->base, "/shop");
-    EXPECT_TRUE(full->tls);
-    for (const char* wrong :
-         {"", "127.0.0.1:8080", "ftp://a", "http://", "http://:80", "http://a:", "http://a:0",
-          "http://a:65536", "http://a:8x", "http://[::1", "http://[::1]80", "http://u@a",
-          "http://a/?q", "http://a b", "http://a\r\nX: y"}) {
-        EXPECT_FALSE(parse_server_url(wrong).has_value()) << wrong;
-    }
-}
-
 TEST(HttpClient, SendsOverOneConnectionWithTheAdminToken) {
     FakeServer server({{"GET /a", {200, "first"}}, {"POST /b?c=1", {409, "second"}}});
     {

@@ -1,22 +1,32 @@
 #include "app/commands/serve_command.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <ostream>
 #include <spdlog/spdlog.h>
+#include <string_view>
 #include <thread>
 
 #include "app/assembly.h"
 #include "app/logging.h"
+#include "app/openapi.h"
 
 namespace doorbuster {
 namespace {
 
 constexpr int kExitSecondSignal = 1;
+constexpr std::chrono::milliseconds kLastWordsMax{1'000};
+// The contract's ten seconds, less what a process takes to end. What is durable by then is kept.
+constexpr std::chrono::milliseconds kStopMax{9'500};
 
 // SIGINT and SIGTERM, taken synchronously: they are blocked in every thread.
 class StopSignals {
@@ -43,19 +53,59 @@ private:
     sigset_t set_{};
 };
 
+// Ends the process after a while, whatever the rest of it hangs on: a disk, a reader of our log.
+void exit_after(std::chrono::milliseconds time, int status) {
+    std::thread([time, status] {
+        std::this_thread::sleep_for(time);
+        std::_Exit(status);
+    }).detach();
+}
+
+// Writes the last lines, as long as somebody reads them, and ends the process.
+[[noreturn]] void exit_with_last_words(int status) {
+    exit_after(kLastWordsMax, status);
+    finish_logging();
+    std::_Exit(status);
+}
+
 // Going on would break a promise: stop now, say why. The next start recovers from the files.
 [[noreturn]] void stop_at_once(const Error& error) {
     spdlog::critical("stopping: {}. No answer was given for what was not durable; start again to "
                      "recover",
                      error.message());
-    std::_Exit(kExitFailed);
+    exit_with_last_words(kExitFailed);
 }
 
-int serve(const Config& config) {
-    const StopSignals signals;
+// Past the log's queue, for which nobody waits any more, and only if somebody reads.
+void say_at_once(std::string_view line) {
+    pollfd readers{STDERR_FILENO, POLLOUT, 0};
+    if (::poll(&readers, 1, 0) != 1) return;
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+std::string cannot_start(const Error& error) {
+    std::string out = "cannot start: " + error.message();
+    // The port is taken, or not ours to take.
+    if (error.is(Errc::unavailable) && error.context.find("listen") != std::string::npos) {
+        out += "; --listen HOST:PORT takes another one (./run: --port N)";
+    }
+    return out;
+}
+
+// For the program that started this one. False: it does not get it.
+bool announce(std::ostream& out, const std::string& url, const std::string& data) {
+    const boost::json::object ready{{"url", url}, {"data", data}, {"version", version()}};
+    out << boost::json::serialize(ready) << std::endl;
+    return out.good();
+}
+
+// `ready_out`: where to say that it is ready, as JSON; null: nowhere but in the log.
+int serve(const Config& config, std::ostream* ready_out) {
+    const StopSignals signals; // before any thread is made, the logger's too
+    set_up_logging(config.output);
     auto opened = Assembly::open(config, stop_at_once);
     if (!opened) {
-        spdlog::critical("cannot start: {}", opened.error().message());
+        spdlog::critical("{}", cannot_start(opened.error()));
         return opened.error().is(Errc::invalid) ? kExitUsage : kExitFailed;
     }
     std::unique_ptr<Assembly> assembly = std::move(*opened);
@@ -70,20 +120,28 @@ int serve(const Config& config) {
             is_ready = true;
         } else if (!ready.error().is(Errc::timeout) || !ready.error().context.empty()) {
             spdlog::critical("cannot rebuild the inventory: {}", ready.error().message());
-            std::_Exit(kExitFailed);
+            exit_with_last_words(kExitFailed);
         } else if (signals.wait(std::chrono::milliseconds(0))) {
             std::_Exit(kExitDone); // nothing was sold yet, nothing is in flight
         }
+    }
+    if (ready_out != nullptr && !announce(*ready_out, assembly->url(), config.server.data)) {
+        assembly->stop();
+        return kExitFailed; // run_command_line says why
     }
     signals.wait();
     spdlog::info("stopping: answering what is in flight");
     std::thread([signals] {
         signals.wait();
+        say_at_once("doorbuster: second signal: exiting at once, with requests in flight\n");
         std::_Exit(kExitSecondSignal);
     }).detach();
+    exit_after(kStopMax, kExitDone);
     const bool is_clean = assembly->stop();
     spdlog::info("stopped");
-    if (!is_clean) std::_Exit(kExitDone); // cut-off requests still refer to the engine
+    if (!is_clean) exit_with_last_words(kExitDone); // cut-off requests still refer to the engine
+    assembly.reset();
+    finish_logging();
     return kExitDone;
 }
 
@@ -92,6 +150,7 @@ int serve(const Config& config) {
 void add_serve_command(CLI::App& app, CommandContext& context) {
     struct Flags {
         std::string config_file, listen, data;
+        bool as_json = false;
     };
     auto flags = std::make_shared<Flags>();
     CLI::App* command = app.add_subcommand(
@@ -103,6 +162,8 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
         ->type_name("HOST:PORT");
     command->add_option("--data", flags->data, "Folder for the order log and store; server.data")
         ->type_name("DIR");
+    command->add_flag("--json", flags->as_json,
+                      "Once it is ready, print one JSON document: url, data, version");
     command->callback([flags, &context] {
         ConfigSources sources;
         if (!flags->config_file.empty()) sources.file = flags->config_file;
@@ -118,8 +179,7 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
         if (auto supported = check_supported(*config); !supported) {
             return context.failed(supported.error());
         }
-        set_up_logging(config->output);
-        context.exit_code = serve(*config);
+        context.exit_code = serve(*config, flags->as_json ? &context.out : nullptr);
     });
 }
 

@@ -64,6 +64,11 @@ CLI::Option* add_server_options(CLI::App& command, ServerOptions& options) {
                     "The admin token, or file:PATH; DOORBUSTER_ADMIN_TOKEN keeps it from other "
                     "users' eyes")
         ->type_name("TOKEN");
+    command
+        .add_option("--ca-file", options.ca_file,
+                    "https: trust the certificates in this PEM file, not the system's")
+        ->type_name("FILE");
+    command.add_flag("--insecure", options.insecure, "https: take any certificate");
     return url;
 }
 
@@ -81,6 +86,9 @@ Result<ServerClient> ServerClient::create(const ServerOptions& options,
         return fail(Errc::invalid, "the admin token has spaces in it");
     }
     http.admin_token = std::move(*token);
+    http.insecure = options.insecure;
+    http.ca_file = options.ca_file;
+    http.timeout = options.timeout;
     auto client = HttpClient::create(std::move(http));
     if (!client) return tl::unexpected<Error>(client.error());
     return ServerClient(std::move(*client));

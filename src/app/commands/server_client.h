@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -23,9 +24,13 @@ inline constexpr std::string_view kDefaultServerUrl = "http://127.0.0.1:8080";
 struct ServerOptions {
     std::string url;         // empty: DOORBUSTER_URL, else kDefaultServerUrl
     std::string admin_token; // empty: DOORBUSTER_ADMIN_TOKEN, else none; may be "file:PATH"
+    bool insecure = false;
+    std::string ca_file;
+    std::chrono::milliseconds timeout = std::chrono::seconds(30); // of one call
 };
 
-// Adds --url and --admin-token to a command; `options` outlives the parsing. Returns --url.
+// Adds --url, --admin-token, --ca-file and --insecure to a command; `options` outlives the parsing.
+// Returns --url.
 CLI::Option* add_server_options(CLI::App& command, ServerOptions& options);
 
 class ServerClient {

@@ -33,6 +33,9 @@ constexpr std::array kRefusals{
     RefusalRow{PurchaseOutcome::rate_limited, "rate_limited", 429, true},
     RefusalRow{PurchaseOutcome::overloaded, "overloaded", 503, true},
     RefusalRow{PurchaseOutcome::unavailable, "unavailable", 503, true},
+    // Only with a key: an earlier run bound it to another quantity. Whether that can be is asked by
+    // the books.
+    RefusalRow{PurchaseOutcome::idempotency_mismatch, "idempotency_mismatch", 422, false},
 };
 
 bool is_media_type(std::string_view value, std::string_view type) {
@@ -199,7 +202,9 @@ void AnswerCheck::judge_refused(const Answer& answer, const Asked& asked) {
     const auto code = text_of(*problem, "code");
     if (!code) return complain(answer, "a problem without code");
     const auto* const row = std::ranges::find(kRefusals, *code, &RefusalRow::code);
-    if (row == kRefusals.end()) {
+    const bool is_of_keys =
+        row != kRefusals.end() && row->outcome == PurchaseOutcome::idempotency_mismatch;
+    if (row == kRefusals.end() || (is_of_keys && !asked.has_key)) {
         return complain(answer, fmt::format("a code that a purchase cannot get, '{}'", *code));
     }
     // `limits.status` lets an operator choose another status for rate_limited.
@@ -244,7 +249,8 @@ void AnswerCheck::judge_refused(const Answer& answer, const Asked& asked) {
     }
     verdict_.outcome = row->outcome;
     const bool is_the_same_for_all =
-        order_id == nullptr && (remaining == nullptr || number_of(*problem, "remaining") == 0);
+        !is_of_keys && order_id == nullptr &&
+        (remaining == nullptr || number_of(*problem, "remaining") == 0);
     if (is_the_same_for_all) remember(answer);
 }
 

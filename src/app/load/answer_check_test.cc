@@ -174,6 +174,18 @@ TEST_F(AnswerChecked, CodesThatAGoodPurchaseCannotGetAreUnexplained) {
     }
 }
 
+TEST_F(AnswerChecked, AKeyMayBeBoundToAnotherQuantityButNotToThisOne) {
+    const std::string body = problem(422, "idempotency_mismatch");
+    Asked keyed = asked_;
+    keyed.has_key = true;
+    EXPECT_EQ(judge(refused(422, body), keyed).complaint, "");
+    EXPECT_EQ(judge(refused(422, body), keyed).outcome, PurchaseOutcome::idempotency_mismatch);
+    EXPECT_NE(judge(refused(422, body)).complaint, ""); // no key was sent
+    EXPECT_NE(judge(refused(409, body), keyed).complaint, "");
+    keyed.is_bound = true; // in this run, to this quantity
+    EXPECT_NE(judge(refused(422, body), keyed).complaint, "");
+}
+
 TEST_F(AnswerChecked, TheSameNoAgainIsStillCheckedAgainstItsBuyer) {
     const std::string body = problem(409, "sold_out", R"(,"remaining":0)");
     EXPECT_EQ(judge(refused(409, body)).complaint, "");

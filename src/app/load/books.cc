@@ -113,6 +113,15 @@ std::string Books::limit_reached(std::uint64_t buyer, Units quantity, std::strin
     return {};
 }
 
+std::string Books::idempotency_mismatch(std::uint64_t buyer) const {
+    // This run asks for one quantity a key, so an earlier one must have bound it. Its orders keep
+    // their units where nobody has to pay.
+    const SaleFacts& before = shape_.sale;
+    if (before.sold() > 0 || before.payment_timeout_s != 0) return {};
+    return fmt::format("idempotency_mismatch for buyer {}, on a sale that had no orders before",
+                       buyer);
+}
+
 void Books::outcome_unknown(std::uint64_t buyer) {
     const std::scoped_lock lock(mutex_);
     buyers_[buyer].has_unknown = true;

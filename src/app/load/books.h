@@ -49,9 +49,11 @@ public:
                                  std::string_view created_at);
     [[nodiscard]] Entry replayed(std::uint64_t buyer, Units quantity, std::string_view order_id,
                                  std::string_view created_at);
-    // These two return a complaint, or an empty text. `order_id` may be empty.
+    // These return a complaint, or an empty text. `order_id` may be empty.
     [[nodiscard]] std::string limit_reached(std::uint64_t buyer, Units quantity,
                                             std::string_view order_id);
+    // With keys: the buyer's key is bound to another quantity.
+    [[nodiscard]] std::string idempotency_mismatch(std::uint64_t buyer) const;
     // An attempt of this buyer may have become an order: the connection broke, or a 503 names one.
     void outcome_unknown(std::uint64_t buyer);
 

@@ -9,7 +9,6 @@
 #include <boost/asio/write.hpp>
 
 namespace doorbuster::load {
-namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
@@ -31,8 +30,6 @@ Result<std::unique_ptr<asio::ssl::context>> make_tls(const TargetOptions& option
         return fail(Errc::invalid, "certificates '" + options.ca_file + "': " + error.message());
     return context;
 }
-
-} // namespace
 
 Result<Target> make_target(std::string_view url, const TargetOptions& options) {
     auto parsed = parse_url(url);

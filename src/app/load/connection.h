@@ -31,6 +31,10 @@ struct Target {
     std::unique_ptr<boost::asio::ssl::context> tls;        // null: plain TCP
 };
 
+// For clients: checks certificates as the options say. Errc::invalid for the certificates' file.
+[[nodiscard]] Result<std::unique_ptr<boost::asio::ssl::context>>
+make_tls(const TargetOptions& options);
+
 // Resolves the name, once and blocking: a run measures the server, not its name server.
 [[nodiscard]] Result<Target> make_target(std::string_view url, const TargetOptions& options);
 

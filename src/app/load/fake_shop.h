@@ -66,6 +66,7 @@ public:
     [[nodiscard]] std::string url(const std::string& host = "127.0.0.1") const;
     [[nodiscard]] Sale sale(const std::string& id);
     [[nodiscard]] std::vector<std::string> sales();
+    [[nodiscard]] bool is_closed(const std::string& id);
     void set_sale(const std::string& id, const Sale& sale);
     [[nodiscard]] std::uint64_t connections() const { return connections_.load(); }
     [[nodiscard]] std::uint64_t purchases() const { return purchases_.load(); }

@@ -7,9 +7,6 @@
 #include <boost/asio/write.hpp>
 #include <boost/json.hpp>
 #include <fmt/format.h>
-#include <gtest/gtest.h>
-
-#include "app/load/http_call.h"
 
 namespace doorbuster::load {
 
@@ -54,6 +51,11 @@ std::vector<std::string> FakeShop::sales() {
     out.reserve(sales_.size());
     for (const auto& [id, state] : sales_) out.push_back(id);
     return out;
+}
+
+bool FakeShop::is_closed(const std::string& id) {
+    const std::scoped_lock lock(mutex_);
+    return sales_.at(id).is_closed;
 }
 
 void FakeShop::set_sale(const std::string& id, const Sale& sale) {
@@ -198,6 +200,9 @@ ShopAnswer FakeShop::purchase(State& state, const std::string& id, const ShopReq
     std::string order = fmt::format("order-{}", next_order_);
     if (const auto bound = buyer.by_key.find(request.key); bound != buyer.by_key.end()) {
         out.body = bound->second;
+        if (boost::json::parse(out.body).at("quantity").as_int64() != request.quantity) {
+            return problem(422, "idempotency_mismatch");
+        }
         order = boost::json::parse(out.body).at("order_id").as_string().c_str();
         out.headers = "Idempotency-Replayed: true\r\nLocation: /v1/orders/" + order + "\r\n";
         return out;
@@ -222,37 +227,4 @@ ShopAnswer FakeShop::purchase(State& state, const std::string& id, const ShopReq
     return out;
 }
 
-namespace {
-
-TEST(HttpCall, AsksOnceAndReadsTheAnswer) {
-    FakeShop shop({});
-    const auto target = make_target(shop.url(), {});
-    ASSERT_TRUE(target);
-    HttpCall call;
-    call.path = "/v1/sales/demo";
-    const auto answer = http_call(*target, call, Duration(5'000));
-    ASSERT_TRUE(answer) << answer.error().message();
-    EXPECT_EQ(answer->status, 200);
-    EXPECT_NE(answer->body.find(R"("stock":10)"), std::string::npos);
-
-    call.path = "/v1/sales/none";
-    const auto missing = http_call(*target, call, Duration(5'000));
-    ASSERT_TRUE(missing);
-    EXPECT_EQ(describe(*missing), "404 not_found: D");
-}
-
-TEST(HttpCall, GivesUpWhenNothingComes) {
-    FakeShop shop({}, [](const ShopRequest&, ShopAnswer& a) { a.how = ShopAnswer::How::silence; });
-    const auto target = make_target(shop.url(), {});
-    ASSERT_TRUE(target);
-    HttpCall call;
-    call.method = "POST";
-    call.path = "/v1/sales/demo/purchases";
-    call.body = R"({"quantity":1})";
-    const auto answer = http_call(*target, call, Duration(100));
-    ASSERT_FALSE(answer);
-    EXPECT_TRUE(answer.error().is(Errc::timeout));
-}
-
-} // namespace
 } // namespace doorbuster::load

@@ -235,6 +235,9 @@ void Lane::enter_refusal(const Verdict& verdict) {
         const std::string complaint =
             run_.books.limit_reached(attempt_.buyer, attempt_.quantity, verdict.order_id);
         if (!complaint.empty()) complain(LoadErrorKind::books, complaint);
+    } else if (verdict.outcome == PurchaseOutcome::idempotency_mismatch) {
+        const std::string complaint = run_.books.idempotency_mismatch(attempt_.buyer);
+        if (!complaint.empty()) complain(LoadErrorKind::books, complaint);
     } else if (verdict.outcome == PurchaseOutcome::sold_out) {
         Units& smallest = totals_.sold_out_quantity_min;
         smallest = smallest == 0 ? attempt_.quantity : std::min(smallest, attempt_.quantity);

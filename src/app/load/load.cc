@@ -27,9 +27,9 @@ using load::Run;
 // How far a deadline may be overrun, and how soon a stop is seen.
 constexpr auto kWatchEvery = 20ms;
 constexpr auto kProgressEvery = 100ms;
-// A server from which only failures come for this long (or for two time-outs, if that is longer)
-// is gone; to go on would take hours for nothing.
-constexpr auto kGiveUpAfter = 30s;
+// A server from which only failures come for this long (or for a time-out, if that is longer) is
+// gone; to go on would take hours for nothing.
+constexpr auto kGiveUpAfter = 10s;
 // After the run the sale's own figures may lag a moment, and a restarted server needs its time.
 constexpr auto kClosingLag = 2s;
 constexpr auto kClosingTry = 15s;
@@ -71,6 +71,15 @@ Result<void> allow_files(std::uint64_t connections) {
                                 connections, limit.rlim_max));
     }
     return {};
+}
+
+ServerOptions server_of(const LoadOptions& options) {
+    ServerOptions out;
+    out.url = options.url;
+    out.insecure = options.insecure;
+    out.ca_file = options.ca_file;
+    out.timeout = options.timeout;
+    return out;
 }
 
 // One thread and its lanes. Made and joined by the thread that calls run_load.
@@ -156,7 +165,7 @@ private:
         const std::int64_t since = run_.failing_since_ns.load();
         if (since == 0) return;
         const Clock::duration silence = Clock::now().time_since_epoch() - Clock::duration(since);
-        if (silence > std::max<Clock::duration>(kGiveUpAfter, 2 * run_.options.timeout)) {
+        if (silence > std::max<Clock::duration>(kGiveUpAfter, run_.options.timeout)) {
             run_.has_given_up.store(true);
         }
     }
@@ -204,7 +213,7 @@ std::uint64_t orders_expected(const LoadOptions& options, const load::SaleFacts&
 Units close_books(Run& run, load::Books::End end) {
     const Clock::time_point begun = Clock::now();
     for (;;) {
-        const auto sale = load::read_sale(run.target, run.options.sale, run.options.timeout);
+        const auto sale = load::read_sale(server_of(run.options), run.options.sale);
         const Clock::duration waited = Clock::now() - begun;
         std::vector<std::string> complaints;
         if (sale) {
@@ -267,11 +276,20 @@ LoadReport make_report(Run& run, const Crew& crew) {
             report.unsent));
     }
     if (run.has_given_up.load()) {
-        report.notes.emplace_back("given up: nothing but failures came from the server");
+        report.notes.emplace_back("given up: nothing but failures came from the server for 10 s, "
+                                  "or for --timeout if that is "
+                                  "longer");
     }
     const auto refused = [&](PurchaseOutcome outcome) {
         return report.rejected[static_cast<std::size_t>(outcome)];
     };
+    if (const std::uint64_t other = refused(PurchaseOutcome::idempotency_mismatch); other > 0) {
+        report.notes.push_back(fmt::format(
+            "{} purchases got idempotency_mismatch: an earlier run bound these buyers' keys to "
+            "other quantities. Give the same --quantity and --seed as then, or another "
+            "--user-prefix for new buyers",
+            other));
+    }
     end.seconds = report.seconds;
     const auto& failed = run.complaints.counts();
     end.is_undisturbed = report.retries == 0 && refused(PurchaseOutcome::overloaded) == 0 &&
@@ -300,7 +318,7 @@ Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>&
     if (auto allowed = allow_files(options.connections); !allowed) {
         return tl::unexpected(allowed.error());
     }
-    const auto sale = load::read_sale(*target, options.sale, options.timeout);
+    const auto sale = load::read_sale(server_of(options), options.sale);
     if (!sale) return tl::unexpected(sale.error());
 
     const load::PlanShape plan{.buyers = options.buyers,

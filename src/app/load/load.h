@@ -6,7 +6,8 @@
 // due, also while every connection waits for an answer, so that a stall of the server is seen by
 // everyone who would have come during it.
 //
-// A run ends with the last attempt or with the duration, whichever comes first.
+// A run ends with the last attempt or with the duration, whichever comes first; or when nothing but
+// failures came for 10 s, or for the timeout if that is longer.
 #pragma once
 
 #include <atomic>
@@ -62,8 +63,8 @@ using ProgressSink = std::function<void(const LoadProgress&)>;
 // begun any more, and what is under way has 5 s to be answered. `progress` is called about ten
 // times a second on the calling thread; it may be empty.
 //
-// Errors, before anything is sent: invalid (an option), not_found (the sale), unavailable and
-// timeout (the server). Whatever goes wrong later is counted in the report.
+// Errors, before anything is sent: invalid (an option), not_found (the sale), unavailable, timeout
+// and io (the server). Whatever goes wrong later is counted in the report.
 [[nodiscard]] Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
                                           const ProgressSink& progress);
 

@@ -4,9 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <fmt/format.h>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 
@@ -20,10 +19,6 @@ namespace {
 
 constexpr double kDurationMaxMs = 365.0 * 24 * 3600 * 1000;
 
-constexpr int kDone = 0;
-constexpr int kFailed = 1;
-constexpr int kWrongUse = 2;
-
 constexpr const char* kDescription =
     "Send a rush of simulated buyers at a running server and check every answer";
 
@@ -36,6 +31,13 @@ it another --user-prefix for new ones. A prefix is for one run at a time.
 Without --rate each connection sends its next attempt when the last one is answered. With --rate
 attempts are due on a fixed schedule and latency counts from when an attempt was due, so that a
 stall of the server is not hidden.
+
+A run ends with the last attempt, with --duration, or when nothing but failures came for 10 s (for
+--timeout, if that is longer).
+
+In the result, attempts = accepted + replayed + rejected + errors. Rejected are the refusals of the
+contract, by code; a retry with its key is no attempt of its own. Errors of the kind "books" come on
+top: they are about answers that are good one by one and cannot all be true.
 
 Checked: the status, code, fields and outcome headers of each answer; that no order id
 is given twice; that no buyer gets more than the sale's limit; with --keys, that each key has one
@@ -73,32 +75,29 @@ std::string take_texts(LoadFlags& flags) {
     return {};
 }
 
-int run_command(LoadFlags& flags) {
+void run_command(CommandContext& context, LoadFlags& flags) {
     if (const std::string wrong = take_texts(flags); !wrong.empty()) {
-        fmt::print(stderr, "doorbuster load: {}\n", wrong);
-        return kWrongUse;
+        return context.failed(kExitUsage, wrong);
     }
     const StopSignal stop;
     ProgressLine line;
     const ProgressSink progress = [&line](const LoadProgress& p) { line.show(p); };
     const auto report = run_load(flags.options, stop.flag(), progress);
     line.end();
-    if (!report) {
-        fmt::print(stderr, "doorbuster load: {}\n", report.error().message());
-        return report.error().is(Errc::invalid) ? kWrongUse : kFailed;
-    }
+    if (!report) return context.failed(report.error());
     if (flags.json) {
-        fmt::print("{}\n", to_json(*report));
+        context.out << to_json(*report) << '\n';
     } else {
-        print(*report);
+        context.out << to_table(*report);
     }
-    print_examples(*report);
-    return report->errors_total() == 0 ? kDone : kFailed;
+    context.out.flush();
+    context.err << to_remarks(*report);
+    if (report->errors_total() > 0) context.exit_code = kExitFailed;
 }
 
 } // namespace
 
-CLI::App* add_load_command(CLI::App& app, int& exit_code) {
+void add_load_command(CLI::App& app, CommandContext& context) {
     CLI::App* const command = app.add_subcommand("load", kDescription);
     command->footer(kFooter);
     // The command owns its flags; they live as long as its callback.
@@ -151,8 +150,7 @@ CLI::App* add_load_command(CLI::App& app, int& exit_code) {
         ->type_name("FILE");
     command->add_flag("--insecure", o.insecure, "https: take any certificate");
     command->add_flag("--json", flags->json, "One JSON document on standard output");
-    command->callback([flags, &exit_code] { exit_code = run_command(*flags); });
-    return command;
+    command->callback([flags, &context] { run_command(context, *flags); });
 }
 
 std::optional<Duration> parse_duration(std::string_view text) {

@@ -4,19 +4,16 @@
 #include <optional>
 #include <string_view>
 
+#include "app/commands/command_context.h"
 #include "domain/ids.h"
 #include "domain/time.h"
 
-namespace CLI {
-class App;
-}
-
 namespace doorbuster {
 
-// Adds the subcommand to `app`. When it was given, parsing runs it and sets `exit_code`, which
-// outlives the app: 0 every answer is explained; 1 it failed, or met an answer that it cannot
-// explain; 2 the command line is wrong.
-CLI::App* add_load_command(CLI::App& app, int& exit_code);
+// Adds the subcommand to `app`. When it was given, parsing runs it and sets the exit status of
+// `context`: kExitFailed also when it met an answer that it cannot explain. Both outlive the
+// parsing of the command line.
+void add_load_command(CLI::App& app, CommandContext& context);
 
 // "90s", "15m", "500ms", "1h"; a number without a unit is seconds. nullopt when it is none of
 // these, not above 0, or above a year.

@@ -1,9 +1,9 @@
 #include "app/load/load_command.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <boost/json.hpp>
 #include <gtest/gtest.h>
+#include <sstream>
 
 #include "app/load/fake_shop.h"
 
@@ -18,17 +18,19 @@ struct Outcome {
     std::string err;
 };
 
-Outcome run(std::vector<std::string> arguments) {
+Outcome run(std::vector<std::string> arguments, std::ios::iostate out_state = std::ios::goodbit) {
+    std::ostringstream out;
+    std::ostringstream err;
+    out.setstate(out_state);
+    CommandContext context{.out = out, .err = err};
     CLI::App app;
+    app.require_subcommand(1);
+    add_load_command(app, context);
+    arguments.insert(arguments.begin(), "load");
     Outcome outcome;
-    add_load_command(app, outcome.exit_code);
-    std::reverse(arguments.begin(), arguments.end()); // as CLI11 takes them
-    arguments.emplace_back("load");
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    app.parse(arguments);
-    outcome.out = testing::internal::GetCapturedStdout();
-    outcome.err = testing::internal::GetCapturedStderr();
+    outcome.exit_code = run_command_line(app, context, std::move(arguments));
+    outcome.out = out.str();
+    outcome.err = err.str();
     return outcome;
 }
 
@@ -90,10 +92,21 @@ TEST(LoadCommand, ExitsWith1WhereItFailsAndWith2WhereTheLineIsWrong) {
             << option;
     }
     EXPECT_EQ(run({"--url", "here", "--sale", "demo", "--buyers", "5"}).exit_code, 2);
-    CLI::App app;
-    int exit_code = 0;
-    add_load_command(app, exit_code);
-    EXPECT_THROW(app.parse("load --sale demo", false), CLI::RequiredError);
+    EXPECT_EQ(run({"--sale", "demo"}).exit_code, 2);
+}
+
+TEST(LoadCommand, ExitsWith1WhereNobodyTakesItsResult) {
+    FakeShop shop({});
+    const Outcome outcome =
+        run({"--url", shop.url(), "--sale", "demo", "--buyers", "5"}, std::ios::badbit);
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_NE(outcome.err.find("doorbuster: cannot write to standard output"), std::string::npos)
+        << outcome.err;
+}
+
+TEST(LoadCommand, SaysHowItsFiguresAddUp) {
+    EXPECT_NE(run({"--help"}).out.find("attempts = accepted + replayed + rejected + errors"),
+              std::string::npos);
 }
 
 TEST(LoadCommand, ReadsDurationsAndQuantities) {

@@ -106,6 +106,35 @@ TEST(Load, WithKeysLaterAttemptsOfAnAcceptedBuyerAreReplays) {
     EXPECT_FALSE(again.notes.empty());
 }
 
+TEST(Load, WithKeysTakesAnEarlierRunsOtherQuantitiesForRefusals) {
+    FakeShop shop(sale(1'000, 2));
+    LoadOptions options = options_for(shop, 20);
+    options.keys = true;
+    EXPECT_EQ(run(options).accepted, 20U);
+    options.quantity_min = options.quantity_max = 2;
+    const LoadReport again = run(options);
+    EXPECT_EQ(again.errors_total(), 0U) << to_json(again);
+    EXPECT_EQ(refused(again, PurchaseOutcome::idempotency_mismatch), 60U);
+    EXPECT_EQ(again.attempts, 60U);
+    EXPECT_NE(to_remarks(again).find("note: 60 purchases got idempotency_mismatch"),
+              std::string::npos)
+        << to_remarks(again);
+}
+
+TEST(Load, SeesAKeyMismatchOnASaleThatHadNoOrders) {
+    FakeShop shop(sale(50), [](const ShopRequest& request, ShopAnswer& answer) {
+        if (request.number != 1) return;
+        answer.status = 422;
+        answer.content_type = "application/problem+json";
+        answer.headers.clear();
+        answer.body = R"({"type":"/problems/idempotency_mismatch","title":"T","status":422,)"
+                      R"("detail":"D","code":"idempotency_mismatch"})";
+    });
+    LoadOptions options = options_for(shop);
+    options.keys = true;
+    EXPECT_GT(errors(run(options), LoadErrorKind::books), 0U);
+}
+
 TEST(Load, SendsTheSameRushForTheSameSeed) {
     std::array<std::string, 2> order;
     for (std::string& users : order) {

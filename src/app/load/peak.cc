@@ -1,17 +1,13 @@
 #include "app/load/peak.h"
 
 #include <algorithm>
-#include <boost/json/serialize.hpp>
+#include <boost/json/object.hpp>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <fmt/format.h>
-#include <fstream>
 #include <iterator>
 
-#include "app/load/connection.h"
-#include "app/load/http_call.h"
-#include "app/load/machine.h"
+#include "app/commands/server_client.h"
 #include "app/table.h"
 
 namespace doorbuster {
@@ -22,18 +18,11 @@ constexpr std::uint64_t kBuyers = 1'000'000'000;
 constexpr Units kStock = kStockMax;
 constexpr Duration kAdminTimeout{10'000};
 
-TimePoint now() { return std::chrono::floor<Duration>(std::chrono::system_clock::now()); }
-
 // Makes the runs of one measurement, one after the other.
 class Measurement {
 public:
-    Measurement(const PeakOptions& options, const load::Target& target,
-                const std::atomic<bool>& stop, const PeakSink& progress, TimePoint started)
-        : options_(options),
-          target_(target),
-          stop_(stop),
-          progress_(progress),
-          tag_(std::to_string(started.time_since_epoch().count())) {}
+    Measurement(const PeakOptions& options, const std::atomic<bool>& stop, const PeakSink& progress)
+        : options_(options), stop_(stop), progress_(progress), tag_(tag_of_now()) {}
 
     Result<LoadReport> run(const std::string& step, std::uint64_t connections, Duration duration,
                            std::optional<double> rate) {
@@ -57,11 +46,12 @@ public:
         auto report = run_load(load, stop_, [&](const LoadProgress& progress) {
             if (progress_) progress_(step, progress);
         });
-        if (options_.sale.empty()) {
-            if (auto closed = close_sale(load.sale); !closed) return tl::unexpected(closed.error());
-        }
-        if (report && report->is_stopped) return fail(Errc::unavailable, step + ": stopped");
-        if (report && report->accepted == 0) {
+        // Whatever became of the run, also when it was stopped.
+        auto closed = options_.sale.empty() ? close_sale(load.sale) : Result<void>();
+        if (!report) return report;
+        if (report->is_stopped) return fail(Errc::unavailable, step + ": stopped");
+        if (!closed) return tl::unexpected(closed.error());
+        if (report->accepted == 0) {
             return fail(Errc::invalid,
                         fmt::format("{}: nothing was accepted: {}", step, to_json(*report)));
         }
@@ -69,29 +59,40 @@ public:
     }
 
 private:
-    Result<void> administer(const std::string& path, const std::string& body, int status) {
-        load::HttpCall call;
-        call.method = "POST";
-        call.path = path;
-        call.bearer_token = options_.admin_token;
-        call.body = body;
-        const auto answer = load::http_call(target_, call, kAdminTimeout);
-        if (!answer) return tl::unexpected(answer.error());
-        if (answer->status == status) return {};
-        return fail(Errc::unavailable, fmt::format("POST {}: {}", path, load::describe(*answer)));
+    static std::string tag_of_now() {
+        const auto now = std::chrono::floor<Duration>(std::chrono::system_clock::now());
+        return std::to_string(now.time_since_epoch().count());
+    }
+
+    // Over a connection of its own: a kept one may be closed by the server during a long run.
+    Result<void> administer(const std::string& path, const boost::json::value& body) {
+        ServerOptions server;
+        server.url = options_.url;
+        server.admin_token = options_.admin_token;
+        server.insecure = options_.insecure;
+        server.ca_file = options_.ca_file;
+        server.timeout = kAdminTimeout;
+        auto client = ServerClient::create(server, {});
+        if (!client) return tl::unexpected(client.error());
+        const auto answer = client->send("POST", path, body);
+        if (!answer)
+            return fail(answer.error().code, "POST " + path + ": " + answer.error().context);
+        return {};
     }
 
     Result<void> make_sale(const std::string& id) {
-        const std::string body = fmt::format(
-            R"({{"id":"{0}","title":"{0}","stock":{1},"per_user_limit":1}})", id, kStock);
-        return administer("/v1/sales", body, 201);
+        const boost::json::object body{
+            {"id", id},
+            {"title", fmt::format("doorbuster bench peak, run {}", runs_)},
+            {"stock", kStock},
+            {"per_user_limit", 1}};
+        return administer("/v1/sales", body);
     }
     Result<void> close_sale(const std::string& id) {
-        return administer(fmt::format("/v1/sales/{}/close", id), "", 200);
+        return administer(fmt::format("/v1/sales/{}/close", id), nullptr);
     }
 
     const PeakOptions& options_;
-    const load::Target& target_;
     const std::atomic<bool>& stop_;
     const PeakSink& progress_;
     std::string tag_;
@@ -126,10 +127,6 @@ Result<void> measure_closed(PeakReport& report, Measurement& measurement,
     return {};
 }
 
-std::string json_text(const std::string& text) {
-    return boost::json::serialize(boost::json::string(text));
-}
-
 std::string count(double value) { return grouped(std::llround(value)); }
 
 // One row of the tables: the latencies of accepted orders.
@@ -155,19 +152,12 @@ Result<PeakReport> run_peak(const PeakOptions& options, const std::atomic<bool>&
     if (options.connections.empty() || options.rounds == 0 || !is_good_share) {
         return fail(Errc::invalid, "peak needs connections, a round, and a share of 0 to 1");
     }
-    const auto target = load::make_target(options.url, {options.insecure, options.ca_file});
-    if (!target) return tl::unexpected(target.error());
-
-    const TimePoint started = now();
     PeakReport report;
-    report.machine = describe_machine();
-    report.version = options.version;
-    report.command = options.command;
-    report.started_at = to_rfc3339(started);
+    report.head = result_head(options.version, options.command);
     for (const std::uint64_t connections : options.connections) {
         report.points.push_back({connections, {}});
     }
-    Measurement measurement(options, *target, stop, progress, started);
+    Measurement measurement(options, stop, progress);
     if (options.warm_up.count() > 0) {
         auto run =
             measurement.run("warm-up", options.connections.back(), options.warm_up, std::nullopt);
@@ -187,10 +177,7 @@ Result<PeakReport> run_peak(const PeakOptions& options, const std::atomic<bool>&
 }
 
 std::string to_json(const PeakReport& report) {
-    std::string out =
-        fmt::format(R"({{"machine":{},"version":{},"command":{},"started_at":{},"points":[)",
-                    json_text(report.machine), json_text(report.version), json_text(report.command),
-                    json_text(report.started_at));
+    std::string out = fmt::format(R"({{{},"points":[)", head_json(report.head));
     for (const PeakPoint& point : report.points) {
         if (&point != &report.points.front()) out += ',';
         fmt::format_to(std::back_inserter(out),
@@ -212,14 +199,8 @@ std::string to_json(const PeakReport& report) {
 
 std::string to_markdown(const PeakReport& report) {
     std::string out = "# Peak: durable orders accepted per second\n\n";
-    const auto add = [&](std::string_view name, const std::string& value) {
-        fmt::format_to(std::back_inserter(out), "- {}: {}\n", name, value);
-    };
-    add("machine", report.machine);
-    add("version", report.version);
-    add("command", '`' + report.command + '`');
-    add("started", report.started_at);
-    add("errors", std::to_string(report.errors));
+    out += head_markdown(report.head);
+    fmt::format_to(std::back_inserter(out), "- errors: {}\n", report.errors);
     out += "\nClosed loop, medians of the rounds; latencies of accepted orders in milliseconds. "
            "The load runs on the same machine as the server.\n\n"
            "| connections | rounds | accepted/s | p50 | p99 | p99.9 | max |\n"
@@ -245,7 +226,7 @@ std::string to_markdown(const PeakReport& report) {
     return out;
 }
 
-void print(const PeakReport& report) {
+std::string to_table(const PeakReport& report) {
     Table closed({{"connections", Table::Align::right},
                   {"accepted/s", Table::Align::right},
                   {"p50 ms", Table::Align::right},
@@ -262,26 +243,13 @@ void print(const PeakReport& report) {
         add(std::to_string(point.connections), point.median());
     }
     add(fmt::format("open loop, {}/s", count(report.open_rate)), report.open);
-    const std::string text = closed.text(Colour::off);
-    fmt::print("{}\npeak {} accepted/s at {} connections, {} errors\n", text,
-               count(report.peak_accepted_per_second), report.peak_connections, report.errors);
-    std::fflush(stdout);
+    return fmt::format("{}\npeak {} accepted/s at {} connections, {} errors\n",
+                       closed.text(Colour::off), count(report.peak_accepted_per_second),
+                       report.peak_connections, report.errors);
 }
 
 Result<void> write_report(const PeakReport& report, const std::string& path) {
-    std::string base = path;
-    for (const std::string_view ending : {".md", ".json"}) {
-        if (base.ends_with(ending)) base.resize(base.size() - ending.size());
-    }
-    const auto write = [](const std::string& name, const std::string& text) -> Result<void> {
-        std::ofstream out(name, std::ios::trunc);
-        out << text;
-        out.close();
-        if (!out) return fail(Errc::io, "writing '" + name + "'");
-        return {};
-    };
-    if (auto done = write(base + ".md", to_markdown(report)); !done) return done;
-    return write(base + ".json", to_json(report) + '\n');
+    return write_result(path, to_markdown(report), to_json(report));
 }
 
 } // namespace doorbuster

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/load/load.h"
+#include "app/load/result_file.h"
 #include "base/result.h"
 #include "domain/time.h"
 
@@ -22,8 +23,8 @@ namespace doorbuster {
 struct PeakOptions {
     std::string url;
     std::string admin_token; // for making the sales; empty where the server needs none
-    // Measure on this sale, which has stock enough. Empty: make a sale for each run, close it
-    // after.
+    // Measure on this sale, which has stock enough. Empty: make a sale for each run,
+    // "bench-peak-" and the time and a number, and close it after.
     std::string sale;
     std::vector<std::uint64_t> connections{16, 64, 256};
     std::uint64_t rounds = 3;   // of each number of connections, alternating; the median counts
@@ -48,10 +49,7 @@ struct PeakPoint {
 };
 
 struct PeakReport {
-    std::string machine;
-    std::string version;
-    std::string command;
-    std::string started_at; // RFC 3339, UTC
+    ResultHead head;
     std::vector<PeakPoint> points;
     std::uint64_t peak_connections = 0;
     double peak_accepted_per_second = 0;
@@ -64,16 +62,16 @@ struct PeakReport {
 // What is being measured now, in words, and how far it is.
 using PeakSink = std::function<void(std::string_view step, const LoadProgress& progress)>;
 
-// Errors: those of run_load; invalid also where the server does not accept anything; unavailable
-// when `stop` ended it early or a sale cannot be made.
+// Errors: those of run_load, and of ServerClient where a sale cannot be made or closed; invalid
+// also where the server does not accept anything; unavailable when `stop` ended it early.
 [[nodiscard]] Result<PeakReport> run_peak(const PeakOptions& options, const std::atomic<bool>& stop,
                                           const PeakSink& progress);
 
 [[nodiscard]] std::string to_json(const PeakReport& report);
 [[nodiscard]] std::string to_markdown(const PeakReport& report);
-// The table to standard output.
-void print(const PeakReport& report);
-// PATH.md and PATH.json; a .md or .json at the end of `path` is left out.
+// The table for people, several lines.
+[[nodiscard]] std::string to_table(const PeakReport& report);
+// As write_result.
 [[nodiscard]] Result<void> write_report(const PeakReport& report, const std::string& path);
 
 } // namespace doorbuster

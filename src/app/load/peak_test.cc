@@ -46,6 +46,11 @@ TEST(Peak, MeasuresOnSalesOfItsOwnAndReportsBothLoops) {
     ASSERT_TRUE(report) << report.error().message();
     EXPECT_EQ(report->errors, 0U);
     EXPECT_EQ(shop.sales().size(), 1U + 1U + 4U + 1U); // demo, warm-up, rounds, open loop
+    for (const std::string& sale : shop.sales()) {
+        if (sale == "demo") continue;
+        EXPECT_TRUE(sale.starts_with("bench-peak-")) << sale;
+        EXPECT_TRUE(shop.is_closed(sale)) << sale;
+    }
     EXPECT_EQ(steps.size(), 6U);
     EXPECT_EQ(steps.front(), "warm-up");
     ASSERT_EQ(report->points.size(), 2U);
@@ -66,6 +71,18 @@ TEST(Peak, MeasuresOnSalesOfItsOwnAndReportsBothLoops) {
     EXPECT_EQ(content_of(path + ".json"), to_json(*report) + '\n');
     std::remove((path + ".md").c_str());
     std::remove((path + ".json").c_str());
+}
+
+TEST(Peak, ClosesItsSaleWhenItIsStopped) {
+    FakeShop shop({});
+    std::atomic<bool> stop = false;
+    const auto report = run_peak(options_for(shop), stop,
+                                 [&](std::string_view, const LoadProgress&) { stop.store(true); });
+    ASSERT_FALSE(report);
+    ASSERT_EQ(shop.sales().size(), 2U); // demo, warm-up
+    for (const std::string& sale : shop.sales()) {
+        EXPECT_EQ(shop.is_closed(sale), sale != "demo") << sale;
+    }
 }
 
 TEST(Peak, TakesTheRoundInTheMiddle) {

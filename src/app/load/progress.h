@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "app/load/load.h"
 
@@ -18,11 +19,15 @@ public:
         : is_terminal_(is_terminal), is_coloured_(is_coloured) {}
 
     void show(const LoadProgress& progress);
+    // The same for other work: the share of it that is done (0 to 1), since when, and how much in
+    // words.
+    void show(double share_done, double seconds, std::string_view figures);
     // Clears the bar, so that what follows begins on an empty line.
     void end();
 
     // What show() would write now; empty when it is not time yet.
     [[nodiscard]] std::string render(const LoadProgress& progress);
+    [[nodiscard]] std::string render(double share_done, double seconds, std::string_view figures);
 
 private:
     static constexpr double kLineEverySeconds = 5;

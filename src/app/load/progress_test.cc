@@ -20,6 +20,11 @@ TEST(ProgressLine, IsALineEveryFiveSecondsWithoutATerminal) {
     EXPECT_NE(line.render(at(25)), "");
 }
 
+TEST(ProgressLine, ShowsOtherWorkToo) {
+    ProgressLine line(false, false);
+    EXPECT_EQ(line.render(0.25, 5.0, "5 orders"), " 25%  5 orders\n");
+}
+
 TEST(ProgressLine, IsABarOnATerminal) {
     ProgressLine line(true, false);
     const std::string text = line.render(at(1));

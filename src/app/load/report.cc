@@ -2,7 +2,6 @@
 
 #include <boost/json/serialize.hpp>
 #include <cmath>
-#include <cstdio>
 #include <fmt/format.h>
 #include <iterator>
 #include <numeric>
@@ -137,22 +136,18 @@ std::string to_table(const LoadReport& report) {
     return out;
 }
 
-void print(const LoadReport& report) {
-    const std::string table = to_table(report);
-    std::fwrite(table.data(), 1, table.size(), stdout);
-    std::fflush(stdout);
-}
-
-void print_examples(const LoadReport& report) {
+std::string to_remarks(const LoadReport& report) {
+    std::string out;
     for (const std::string& note : report.notes) {
-        fmt::print(stderr, "note: {}\n", printable(note));
+        fmt::format_to(std::back_inserter(out), "note: {}\n", printable(note));
     }
-    if (report.examples.empty()) return;
-    fmt::print(stderr, "{} errors, for example:\n", report.errors_total());
+    if (report.examples.empty()) return out;
+    fmt::format_to(std::back_inserter(out), "{} errors, for example:\n", report.errors_total());
     // An example may hold what a server sent: no terminal gets to act on that.
     for (const std::string& example : report.examples) {
-        fmt::print(stderr, "  {}\n", printable(example));
+        fmt::format_to(std::back_inserter(out), "  {}\n", printable(example));
     }
+    return out;
 }
 
 } // namespace doorbuster

@@ -67,9 +67,7 @@ struct LoadReport {
 [[nodiscard]] std::string to_json(const LoadReport& report);
 // The table for people, several lines.
 [[nodiscard]] std::string to_table(const LoadReport& report);
-// The table to standard output.
-void print(const LoadReport& report);
-// The examples of errors and the notes to standard error; nothing when there are none.
-void print_examples(const LoadReport& report);
+// The notes and the examples of errors, in lines; empty when there are none.
+[[nodiscard]] std::string to_remarks(const LoadReport& report);
 
 } // namespace doorbuster

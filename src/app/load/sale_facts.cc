@@ -3,26 +3,14 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
-#include "app/load/http_call.h"
-
 namespace doorbuster::load {
 
-Result<SaleFacts> read_sale(const Target& target, std::string_view sale_id, Duration timeout) {
-    HttpCall call;
-    call.path = fmt::format("/v1/sales/{}", sale_id);
-    const auto answer = http_call(target, call, timeout);
+Result<SaleFacts> read_sale(const ServerOptions& server, std::string_view sale_id) {
+    auto client = ServerClient::create(server, {});
+    if (!client) return tl::unexpected(client.error());
+    const auto answer = client->get(fmt::format("/v1/sales/{}", sale_id));
     if (!answer) return tl::unexpected(answer.error());
-    if (answer->status == 404) {
-        return fail(Errc::not_found,
-                    fmt::format("{} has no sale '{}'", target.url.authority(), sale_id));
-    }
-    if (answer->status != 200) {
-        return fail(Errc::unavailable,
-                    fmt::format("reading sale '{}': {}", sale_id, describe(*answer)));
-    }
-    boost::system::error_code error;
-    const boost::json::value value = boost::json::parse(answer->body, error);
-    const boost::json::object* const sale = error ? nullptr : value.if_object();
+    const boost::json::object* const sale = answer->if_object();
     bool is_complete = sale != nullptr;
     const auto number = [&](std::string_view name) -> std::int64_t {
         const boost::json::value* const field = sale == nullptr ? nullptr : sale->if_contains(name);
@@ -36,9 +24,10 @@ Result<SaleFacts> read_sale(const Target& target, std::string_view sale_id, Dura
     facts.per_user_limit = number("per_user_limit");
     facts.payment_timeout_s = number("payment_timeout_s");
     if (!is_complete || facts.remaining > facts.stock) {
-        return fail(Errc::corrupt, fmt::format("sale '{}' lacks stock, remaining, per_user_limit "
-                                               "or payment_timeout_s: {}",
-                                               sale_id, answer->body.substr(0, 200)));
+        return fail(Errc::corrupt,
+                    fmt::format("sale '{}' lacks stock, remaining, per_user_limit "
+                                "or payment_timeout_s: {}",
+                                sale_id, boost::json::serialize(*answer).substr(0, 200)));
     }
     return facts;
 }

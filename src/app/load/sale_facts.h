@@ -3,15 +3,14 @@
 
 #include <string_view>
 
+#include "app/commands/server_client.h"
 #include "app/load/books.h"
-#include "app/load/connection.h"
 #include "base/result.h"
-#include "domain/time.h"
 
 namespace doorbuster::load {
 
-// Errors: those of http_call; not_found; corrupt where the answer is not a sale.
-[[nodiscard]] Result<SaleFacts> read_sale(const Target& target, std::string_view sale_id,
-                                          Duration timeout);
+// Over a connection of its own. Errors: those of ServerClient; corrupt where the answer is not a
+// sale.
+[[nodiscard]] Result<SaleFacts> read_sale(const ServerOptions& server, std::string_view sale_id);
 
 } // namespace doorbuster::load

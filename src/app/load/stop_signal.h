@@ -1,5 +1,6 @@
 // StopSignal: SIGINT and SIGTERM end a run early instead of the process. The first sets the flag,
-// the second exits at once. One at a time in a process; made and destroyed by the main thread.
+// the second exits at once, with status 1 and a word about it. One at a time in a process; made and
+// destroyed by the main thread.
 #pragma once
 
 #include <atomic>

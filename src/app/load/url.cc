@@ -10,6 +10,14 @@ bool is_plain(std::string_view text) {
     return std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
 }
 
+// '%' and ':' stand in IPv6 addresses only.
+bool is_host(std::string_view text, std::string_view and_also) {
+    return std::ranges::all_of(text, [&](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '.' || c == '-' || c == '_' || and_also.find(c) != std::string_view::npos;
+    });
+}
+
 } // namespace
 
 std::string Url::authority() const {
@@ -55,6 +63,8 @@ Result<Url> parse_url(std::string_view text) {
         place.remove_prefix(end);
     }
     if (url.host.empty()) return bad("it names no host");
+    const bool is_six = rest.starts_with('[');
+    if (!is_host(url.host, is_six ? ":%" : "")) return bad("the host is none");
     if (!place.empty()) {
         unsigned port = 0;
         const char* const end = place.data() + place.size();

@@ -1,4 +1,4 @@
-// Where the server is: http[s]://HOST[:PORT][/PREFIX]. A value.
+// Where the server is, for every command that asks one: http[s]://HOST[:PORT][/PREFIX]. A value.
 #pragma once
 
 #include <cstdint>

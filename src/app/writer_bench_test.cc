@@ -1,0 +1,38 @@
+#include "app/writer_bench.h"
+
+#include <boost/json/parse.hpp>
+#include <gtest/gtest.h>
+
+#include "app/scratch_folder.h"
+
+namespace doorbuster {
+namespace {
+
+TEST(WriterBench, StoresEveryOrderAndRecordsHowItWasMeasured) {
+    const auto folder = ScratchFolder::make();
+    ASSERT_TRUE(folder) << folder.error().message();
+    WriterBenchOptions options;
+    options.folder = folder->path();
+    options.orders = 3'000;
+    options.sales = 2;
+    options.rounds = 1;
+    options.version = "v1-test";
+    options.command = "doorbuster bench writer --rounds 1";
+    const auto report = run_writer_bench(options, {});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_GT(report->appended_per_second(), 0);
+    EXPECT_GT(report->stored_per_second(), 0);
+
+    const auto json = boost::json::parse(to_json(*report));
+    EXPECT_EQ(json.at("version").as_string(), "v1-test");
+    EXPECT_EQ(json.at("command").as_string(), "doorbuster bench writer --rounds 1");
+    EXPECT_FALSE(json.at("machine").as_string().empty());
+    EXPECT_EQ(json.at("orders").as_int64(), 3'000);
+    EXPECT_EQ(json.at("rounds").as_array().size(), 1U);
+    const std::string text = to_markdown(*report);
+    EXPECT_NE(text.find("- command: `doorbuster bench writer --rounds 1`\n"), std::string::npos);
+    EXPECT_NE(text.find("| median | "), std::string::npos);
+}
+
+} // namespace
+} // namespace doorbuster

@@ -1,0 +1,248 @@
+#include "engine/audit.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <string>
+#include <vector>
+
+#include "ports/fake_order_log.h"
+
+namespace doorbuster {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr SaleNo kSale{3};
+constexpr Epoch kOpen{2}; // the epoch that is open in the log at the snapshot
+
+std::size_t index_of(OrderStatus status) { return static_cast<std::size_t>(status); }
+
+// Ten units, limit two: three confirmed orders of four units in the store.
+SaleBooks quiet_sale() {
+    SaleBooks books;
+    books.sale.terms.no = kSale;
+    books.sale.terms.id = "demo";
+    books.sale.terms.stock = 10;
+    books.sale.terms.per_user_limit = 2;
+    books.sale.sold = 4;
+    books.orders[index_of(OrderStatus::confirmed)] = 3;
+    books.units[index_of(OrderStatus::confirmed)] = 4;
+    books.log_accepted_orders = 3;
+    books.log_accepted_units = 4;
+    books.per_user_limit_ever = 2;
+    books.barrier = kOpen;
+    return books;
+}
+
+LogRecord order_of(const std::string& user, Units quantity, Epoch epoch = kOpen) {
+    LogRecord record;
+    record.sale = kSale;
+    record.epoch = epoch;
+    record.user = user;
+    record.quantity = quantity;
+    return record;
+}
+
+LogRecord barrier(Epoch epoch) {
+    LogRecord record;
+    record.kind = LogRecordKind::barrier;
+    record.sale = kSale;
+    record.epoch = epoch;
+    return record;
+}
+
+SaleAudit judge_one(const SaleBooks& sale, const std::vector<LogRecord>& tail = {},
+                    const std::map<SaleNo, Units>& inventory = {}) {
+    Books books;
+    books.next = LogPosition(4);
+    books.sales.push_back(sale);
+    auto rows = judge(books, tail, inventory);
+    EXPECT_EQ(rows.size(), 1U);
+    return rows.front();
+}
+
+TEST(Judge, FindsBalancedBooksBalanced) {
+    const SaleAudit row = judge_one(quiet_sale(), {}, {{kSale, 6}});
+    EXPECT_TRUE(row.balanced());
+    EXPECT_EQ(row.sale_id, "demo");
+    EXPECT_EQ(row.stock, 10);
+    EXPECT_EQ(row.sold, 4);
+    EXPECT_EQ(row.remaining, 6);
+    EXPECT_EQ(row.log_accepted_units, 4);
+    EXPECT_EQ(row.inventory_remaining, 6);
+    EXPECT_EQ(row.orders[index_of(OrderStatus::confirmed)], 3);
+}
+
+TEST(Judge, CountsTheTailAsQueued) {
+    const SaleAudit row =
+        judge_one(quiet_sale(), {order_of("x", 1), order_of("y", 2)}, {{kSale, 3}});
+    EXPECT_THAT(row.violations, IsEmpty());
+    EXPECT_EQ(row.sold, 7);
+    EXPECT_EQ(row.remaining, 3);
+    EXPECT_EQ(row.orders[index_of(OrderStatus::queued)], 2);
+    EXPECT_EQ(row.log_accepted_units, 7);
+}
+
+TEST(Judge, PassesOverVoidedEpochsAndOtherSalesInTheTail) {
+    LogRecord elsewhere = order_of("x", 1);
+    elsewhere.sale = SaleNo(99);
+    const std::vector<LogRecord> tail = {
+        order_of("old", 1, Epoch(1)), // before any barrier of the tail, but an epoch too old
+        order_of("a", 1),
+        barrier(Epoch(3)),
+        order_of("late", 2), // of the epoch that has just been closed
+        order_of("b", 1, Epoch(3)),
+        barrier(Epoch(2)), // an older barrier opens nothing
+        order_of("later", 2),
+        order_of("ahead", 2, Epoch(4)),
+        elsewhere,
+    };
+    const SaleAudit row = judge_one(quiet_sale(), tail, {{kSale, 4}});
+    EXPECT_THAT(row.violations, IsEmpty());
+    EXPECT_EQ(row.orders[index_of(OrderStatus::queued)], 2);
+    EXPECT_EQ(row.sold, 6);
+}
+
+TEST(Judge, CountsPaidOrdersAsSoldAndGivenBackOnesAsNot) {
+    SaleBooks sale = quiet_sale();
+    sale.orders[index_of(OrderStatus::paid)] = 1;
+    sale.units[index_of(OrderStatus::paid)] = 1;
+    sale.orders[index_of(OrderStatus::cancelled)] = 1;
+    sale.units[index_of(OrderStatus::cancelled)] = 2;
+    sale.orders[index_of(OrderStatus::expired)] = 1;
+    sale.units[index_of(OrderStatus::expired)] = 2;
+    sale.sale.sold = 5;
+    sale.log_accepted_orders = 6;
+    sale.log_accepted_units = 9;
+    const SaleAudit row = judge_one(sale, {}, {{kSale, 5}});
+    EXPECT_THAT(row.violations, IsEmpty());
+    EXPECT_EQ(row.sold, 5);
+}
+
+TEST(Judge, KeepsTheUnitsOfDeadLettersOutOfBothSides) {
+    SaleBooks sale = quiet_sale();
+    sale.dead_letters = 1;
+    sale.dead_letter_units = 2;
+    sale.log_accepted_orders = 4;
+    sale.log_accepted_units = 6;
+    EXPECT_THAT(judge_one(sale, {}, {{kSale, 4}}).violations, IsEmpty());
+    EXPECT_THAT(judge_one(sale, {}, {{kSale, 6}}).violations,
+                ElementsAre(HasSubstr("the inventory has 6 units left, the books say 4")));
+    sale.sale.terms.stock = 5;
+    EXPECT_THAT(judge_one(sale).violations, ElementsAre(HasSubstr("oversold: 6 units")));
+}
+
+struct Fault {
+    const char* name;
+    void (*break_it)(SaleBooks&);
+    const char* violation;
+};
+
+class JudgeFault : public testing::TestWithParam<Fault> {};
+
+TEST_P(JudgeFault, IsReportedAloneAndInWords) {
+    SaleBooks sale = quiet_sale();
+    GetParam().break_it(sale);
+    const SaleAudit row = judge_one(sale);
+    EXPECT_FALSE(row.balanced());
+    EXPECT_THAT(row.violations, ElementsAre(HasSubstr(GetParam().violation)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    InTheStore, JudgeFault,
+    testing::Values(Fault{"oversold", [](SaleBooks& sale) { sale.sale.terms.stock = 3; },
+                          "oversold: 4 units of a stock of 3"},
+                    Fault{"the_row_lost_a_unit", [](SaleBooks& sale) { sale.sale.sold = 3; },
+                          "the sale's row says 3 units sold, its live orders 4"},
+                    Fault{"the_row_leaked_a_unit", [](SaleBooks& sale) { sale.sale.sold = 5; },
+                          "the sale's row says 5 units sold, its live orders 4"},
+                    Fault{"an_accepted_order_is_missing",
+                          [](SaleBooks& sale) {
+                              sale.log_accepted_orders = 4;
+                              sale.log_accepted_units = 5;
+                          },
+                          "the log accepted 4 orders of 5 units, the store has 3 of 4"},
+                    Fault{"an_order_that_no_log_accepted",
+                          [](SaleBooks& sale) { sale.log_accepted_orders = 2; },
+                          "the log accepted 2 orders"},
+                    Fault{"units_changed_on_the_way",
+                          [](SaleBooks& sale) { sale.log_accepted_units = 6; },
+                          "the log accepted 3 orders of 6 units"},
+                    Fault{"a_dead_letter_that_the_log_does_not_know",
+                          [](SaleBooks& sale) { sale.dead_letters = 1; }, "1 dead letters"},
+                    Fault{"refused_orders",
+                          [](SaleBooks& sale) {
+                              sale.orders[index_of(OrderStatus::refused)] = 2;
+                              sale.units[index_of(OrderStatus::refused)] = 3;
+                              sale.log_accepted_orders = 5;
+                              sale.log_accepted_units = 7;
+                          },
+                          "refused 2 orders that buyers had been promised"},
+                    Fault{"void_orders", [](SaleBooks& sale) { sale.voided_orders = 2; },
+                          "2 orders of the log were void"},
+                    Fault{"a_user_over_the_limit",
+                          [](SaleBooks& sale) {
+                              sale.over_limit.push_back({"greedy", 3});
+                          },
+                          "user 'greedy' holds 3 units, the limit is 2"}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST(Judge, FindsAUnitThatLeakedOutOfTheInventory) {
+    EXPECT_THAT(judge_one(quiet_sale(), {}, {{kSale, 5}}).violations,
+                ElementsAre(HasSubstr("the inventory has 5 units left, the books say 6")));
+    EXPECT_THAT(judge_one(quiet_sale(), {order_of("x", 1)}, {{kSale, 6}}).violations,
+                ElementsAre(HasSubstr("the inventory has 6 units left, the books say 5")));
+}
+
+TEST(Judge, FindsAUserOverTheLimitInTheTail) {
+    const std::vector<LogRecord> tail = {order_of("x", 1), order_of("y", 1), order_of("x", 2)};
+    EXPECT_THAT(judge_one(quiet_sale(), tail).violations,
+                ElementsAre(HasSubstr("user 'x' has 3 units queued, the limit is 2")));
+}
+
+TEST(Judge, FindsATailThatOversells) {
+    std::vector<LogRecord> tail;
+    for (int i = 0; i < 7; ++i) tail.push_back(order_of("user " + std::to_string(i), 1));
+    EXPECT_THAT(judge_one(quiet_sale(), tail).violations,
+                ElementsAre(HasSubstr("oversold: 11 units of a stock of 10")));
+}
+
+TEST(Judge, ReportsEachSaleForItself) {
+    Books books;
+    books.sales = {quiet_sale(), quiet_sale()};
+    books.sales[1].sale.terms.no = SaleNo(4);
+    books.sales[1].sale.terms.id = "broken";
+    books.sales[1].sale.sold = 0;
+    const auto rows = judge(books, {}, {{SaleNo(4), 6}});
+    ASSERT_EQ(rows.size(), 2U);
+    EXPECT_TRUE(rows[0].balanced());
+    EXPECT_FALSE(rows[0].inventory_remaining);
+    EXPECT_FALSE(rows[1].balanced());
+    EXPECT_EQ(rows[1].inventory_remaining, 6);
+}
+
+TEST(ReadTail, ReadsFromThePositionToTheEndOrToTheLastOneWanted) {
+    fixture::FakeOrderLog log;
+    for (int i = 0; i < 10; ++i) {
+        const std::string user = std::to_string(i);
+        ASSERT_TRUE(log.enqueue({LogRecordKind::order, kSale, kOpen, {}, 1, user, ""}));
+    }
+    const auto users = [](const Result<std::vector<LogRecord>>& records) {
+        std::string all;
+        if (records) {
+            for (const LogRecord& record : *records) all += record.user;
+        }
+        return all;
+    };
+    EXPECT_EQ(users(read_tail(log, LogPosition(4), std::nullopt)), "3456789");
+    EXPECT_EQ(users(read_tail(log, LogPosition(4), LogPosition(6))), "345");
+    EXPECT_EQ(users(read_tail(log, LogPosition(7), LogPosition(6))), "");
+    EXPECT_EQ(users(read_tail(log, LogPosition(11), std::nullopt)), "");
+    log.fail_reads({make_error_code(Errc::corrupt), ""});
+    EXPECT_TRUE(read_tail(log, LogPosition(1), std::nullopt).error().is(Errc::corrupt));
+}
+
+} // namespace
+} // namespace doorbuster
