@@ -230,7 +230,7 @@ constexpr std::array kKeys = {
         "who the buyer is: the X-User-Id header (behind a gateway) or a JWT"),
     row<&Config::identity, &IdentityConfig::jwt_keys>(
         "identity", "jwt_keys", {.form = kNotEmpty, .secrecy = Secrecy::inline_keys},
-        "keys that tokens may be signed with: PEM, JWK, JWKS, hs256:SECRET, or file:PATH"),
+        "keys that tokens may be signed with: PEM, JWK, JWKS, an HS256 secret, or file:PATH"),
     row<&Config::identity, &IdentityConfig::jwt_issuer>("identity", "jwt_issuer", {},
                                                         "the iss that a token must have"),
     row<&Config::identity, &IdentityConfig::jwt_audience>("identity", "jwt_audience", {},

@@ -24,8 +24,7 @@ struct Rebuild::Snapshot final : SaleSnapshotSink {
         SaleImage& image = images.emplace_back();
         image.terms = sale.terms;
         image.epoch = sale.epoch;
-        image.units_elsewhere = dead_letter_units;
-        stored_units.push_back(sale.sold);
+        held_units.push_back(sale.sold + dead_letter_units);
         tallies.emplace_back();
     }
     void order(const OrderId& id, const std::string& user, const std::string& key, Units quantity,
@@ -41,18 +40,25 @@ struct Rebuild::Snapshot final : SaleSnapshotSink {
             image.keys_of_finished.push_back({*key_print, id, quantity});
         }
     }
+    void dead_letter(const OrderId& id, const std::string& user, const std::string& key,
+                     Units quantity) override {
+        const Fingerprint user_print = fingerprints.of(user);
+        std::optional<Fingerprint> key_print;
+        if (!key.empty()) key_print = fingerprints.of(user_print, key);
+        images.back().live.push_back({id, user_print, key_print, quantity});
+    }
     // A sale closed long ago comes without its orders; its units are still sold.
     void finish() {
         for (std::size_t i = 0; i < images.size(); ++i) {
             Units listed = 0;
             for (const OrderPlaced& order : images[i].live) listed += order.quantity;
-            images[i].units_elsewhere += stored_units[i] - listed;
+            images[i].units_elsewhere = held_units[i] - listed;
         }
     }
 
     const Fingerprinter& fingerprints;
     std::vector<SaleImage> images;
-    std::vector<Units> stored_units;
+    std::vector<Units> held_units;
     std::vector<OrderTally::Counts> tallies;
 };
 

@@ -89,6 +89,9 @@ public:
     virtual void sale(const StoredSale& sale, Units dead_letter_units) = 0;
     virtual void order(const OrderId& id, const std::string& user, const std::string& key,
                        Units quantity, OrderStatus status) = 0;
+    // An order of this sale that could not be stored: it keeps its units, its user's and its key.
+    virtual void dead_letter(const OrderId& id, const std::string& user, const std::string& key,
+                             Units quantity) = 0;
 };
 
 class OrderStore {

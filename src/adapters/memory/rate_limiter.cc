@@ -45,8 +45,8 @@ void SubjectLimit::give_back(const Fingerprint& subject) {
     if (at != shard.arrivals.end()) at->second -= rate_.interval_ns();
 }
 
-// Forgets the idle, at most once a second unless the shard is full. If everyone in a full shard is
-// busy, one of them is forgotten: that one gets a fresh burst, and memory stays bounded.
+// Forgets the idle, at most once a second. If the shard is full all the same, one subject is
+// forgotten: it gets a fresh burst, and memory stays bounded.
 void SubjectLimit::make_room(Shard& shard, std::int64_t now_ns) {
     const bool is_full = shard.arrivals.size() >= shard_entries_max_;
     if (now_ns >= shard.next_sweep_ns) {

@@ -266,6 +266,16 @@ Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
             const auto closed_at = row.sale.terms.closed_at;
             if (closed_at && *closed_at < keys_since) continue;
 
+            if (letters > 0) {
+                soci::rowset<soci::row> set_aside =
+                    (session.prepare << text::select_dead_letters, soci::use(number, "sale_no"));
+                for (const soci::row& letter : set_aside) {
+                    auto order = order_id_of(letter.get<std::string>(0));
+                    if (!order) return tl::make_unexpected(std::move(order.error()));
+                    sink.dead_letter(*order, letter.get<std::string>(1), letter.get<std::string>(2),
+                                     number_at(letter, 3));
+                }
+            }
             const IdRange range = ids_of(no);
             soci::statement select =
                 (session.prepare << text::select_orders_for_rebuild, soci::into(id),

@@ -209,6 +209,9 @@ TEST(OrderStore, TellsARebuildEverythingInOrder) {
     EXPECT_EQ(all.lines[1][2].status, OrderStatus::confirmed);
     EXPECT_EQ(all.lines[1][3].status, OrderStatus::refused);
     EXPECT_EQ(all.dead_units, (std::vector<Units>{0, 0}));
+    ASSERT_EQ(all.letters.size(), 1U); // keeps its key and its user's units
+    EXPECT_EQ(all.letters[0].id, batch.back().order);
+    EXPECT_EQ(all.letters[0].user, batch.back().user);
 
     Snapshot one;
     const std::array<SaleNo, 1> wanted = {second};

@@ -73,6 +73,9 @@ ON CONFLICT (order_id) DO NOTHING;
 -- name: sum_dead_letters
 SELECT count(*), coalesce(sum(quantity), 0) FROM dead_letters WHERE sale_no = :sale_no;
 
+-- name: select_dead_letters
+SELECT order_id, user_id, idempotency_key, quantity FROM dead_letters WHERE sale_no = :sale_no;
+
 -- name: select_order_columns
 SELECT id, user_id, quantity, status, expires_at, paid_at, payment_ref, idempotency_key, version
 FROM orders

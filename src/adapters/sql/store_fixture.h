@@ -132,10 +132,15 @@ struct Snapshot final : SaleSnapshotSink {
                OrderStatus status) override {
         lines.back().push_back({id, user, key, quantity, status});
     }
+    void dead_letter(const OrderId& id, const std::string& user, const std::string& key,
+                     Units quantity) override {
+        letters.push_back({id, user, key, quantity, OrderStatus::queued});
+    }
 
     std::vector<StoredSale> sales;
     std::vector<Units> dead_units;
     std::vector<std::vector<Line>> lines; // by sale
+    std::vector<Line> letters;
 };
 
 } // namespace doorbuster::sql::fixture
