@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <unistd.h>
 
 #include "app/load/fake_shop.h"
 #include "app/load/load.h"
@@ -58,7 +59,8 @@ Certificate certificate_for(const std::string& host) {
 
 class LoadOverTls : public testing::Test {
 protected:
-    LoadOverTls() : ca_file_(testing::TempDir() + "load-tls-ca.pem") {
+    LoadOverTls()
+        : ca_file_(testing::TempDir() + "load-tls-ca-" + std::to_string(::getpid()) + ".pem") {
         const Certificate c = certificate_for("localhost");
         tls_.use_certificate(boost::asio::buffer(c.certificate_pem),
                              boost::asio::ssl::context::pem);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <gtest/gtest.h>
 #include <sstream>
+#include <unistd.h>
 
 #include "app/load/fake_shop.h"
 
@@ -65,7 +66,7 @@ TEST(Peak, MeasuresOnSalesOfItsOwnAndReportsBothLoops) {
     EXPECT_TRUE(json.at("open").at("accepted_latency_ms").at("p999").is_double());
     EXPECT_FALSE(json.at("machine").as_string().empty());
 
-    const std::string path = testing::TempDir() + "peak-report";
+    const std::string path = testing::TempDir() + "peak-report-" + std::to_string(::getpid());
     ASSERT_TRUE(write_report(*report, path + ".md"));
     EXPECT_EQ(content_of(path + ".md"), to_markdown(*report));
     EXPECT_EQ(content_of(path + ".json"), to_json(*report) + '\n');
