@@ -57,6 +57,7 @@ private:
     using Answer = Task<Response>;
 
     // buyer_api.cc
+    [[nodiscard]] Parsed<Units> quantity_of(std::string_view body);
     [[nodiscard]] tl::expected<Attempt, Response> parse_purchase(const Request& request,
                                                                  std::string_view sale_id);
     [[nodiscard]] std::optional<Response> purchase_now(const Request& request,
@@ -88,6 +89,8 @@ private:
     Identity identity_;
     Options options_;
     RefusalWriter refusals_;
+    std::string last_body_; // the last purchase's that was good, and what it asked for
+    Units last_quantity_ = 1;
 };
 
 // A JSON body: nullopt, or the answer to a body that cannot be one (415).
