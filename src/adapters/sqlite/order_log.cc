@@ -304,6 +304,11 @@ void SqliteOrderLog::run() {
             std::unique_lock lock(mutex_);
             arrived_.wait(lock, [this] { return filling_->records > 0 || is_stopping_; });
             if (filling_->records == 0) return;
+            // Not a timer: cores that are ready to run on this processor add their records first.
+            // On an idle processor this returns at once.
+            lock.unlock();
+            std::this_thread::yield();
+            lock.lock();
             spare->first = filling_->first + filling_->records;
             std::swap(filling_, spare);
         }
