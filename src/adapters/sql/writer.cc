@@ -37,6 +37,7 @@ SqlOrderStore::Writer::~Writer() = default;
 Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition next,
                                                  std::span<const LogRecord> records) {
     return guarded(name_, "storing orders", [&]() -> Result<ApplyReport> {
+        std::size_t conflicts = 0;
         for (const bool with_care : {false, true}) {
             ApplyReport report;
             Transaction transaction(session_, Transaction::Kind::write);
@@ -47,7 +48,9 @@ Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition n
             }
             if (with_care) {
                 apply_with_care(records, report);
-            } else if (apply_fast(records, report) == Fast::needs_care) {
+                report.conflicts = conflicts;
+            } else if (const Fast fast = apply_fast(records, report); fast != Fast::applied) {
+                if (fast == Fast::stopped_by_guard) ++conflicts;
                 continue; // rolls back
             }
             transaction.commit();
@@ -129,7 +132,9 @@ SqlOrderStore::Writer::Fast SqlOrderStore::Writer::apply_fast(std::span<const Lo
     }
     for (auto& [no, sale] : sales) {
         if (!sale.is_known) continue;
-        if (!move_stock(no, sale, sale.units, sale.orders, sale.units)) return Fast::needs_care;
+        if (!move_stock(no, sale, sale.units, sale.orders, sale.units)) {
+            return Fast::stopped_by_guard;
+        }
     }
     report.confirmed = columns_.id.size();
     report_sales(sales, report);

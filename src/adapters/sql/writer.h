@@ -33,7 +33,7 @@ private:
         Integer voided = 0;
         std::size_t refused = 0;
     };
-    enum class Fast { applied, needs_care };
+    enum class Fast { applied, needs_care, stopped_by_guard };
 
     [[nodiscard]] bool move_position(LogPosition from, LogPosition next);
     SaleBatch& load(std::map<SaleNo, SaleBatch>& sales, SaleNo no);

@@ -167,6 +167,7 @@ TEST(StoringOrders, RefusesWhatIsAboveTheStockAndSaysSo) {
     ASSERT_TRUE(report.has_value());
     EXPECT_EQ(report->confirmed, 4U);
     EXPECT_EQ(report->refused, 2U);
+    EXPECT_EQ(report->conflicts, 1U); // the guard sent the batch back once
     ASSERT_EQ(report->sales.size(), 2U);
     EXPECT_EQ(report->sales[0].confirmed, 3U);
     EXPECT_EQ(report->sales[0].refused, 2U);
