@@ -244,8 +244,9 @@ private:
         require(!answer.field("title").empty() && !answer.field("detail").empty(),
                 "a problem says what is wrong", answer.text);
         const std::string wait = answer.header("Retry-After");
-        const bool is_number = !wait.empty() && wait.size() < 10 && wait != "0" &&
-                               wait.find_first_not_of("0123456789") == std::string::npos;
+        const bool is_number = !wait.empty() && wait.size() <= 10 && wait != "0" &&
+                               wait.find_first_not_of("0123456789") == std::string::npos &&
+                               std::stoll(wait) <= 2'147'483'647;
         require(wait.empty() || is_number, "Retry-After is whole seconds", answer.text);
         if (answer.status == 503 || answer.status == 429 || code == "not_started") {
             require(is_number, "who may return is told when", answer.text);

@@ -1,5 +1,6 @@
 #include "adapters/http/problem.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <spdlog/spdlog.h>
@@ -76,6 +77,8 @@ JsonObject begin(const Row& row, std::string_view detail) {
 }
 
 constexpr std::uint32_t kJitterMaxS = 2; // on top of a wait, whatever the wait
+// A sale may start in the year 9999; recipients need not read more (RFC 9111, section 1.2.2).
+constexpr std::int64_t kRetryAfterMaxS = 2'147'483'647;
 
 constexpr std::size_t kCodes = static_cast<std::size_t>(Code::invalid_state) + 1;
 
@@ -162,7 +165,8 @@ std::string RefusalWriter::retry_after(Duration wait) {
     jitter_ ^= jitter_ << 5;
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
     // Nobody minds two seconds; more, and many would miss the start that they wait for.
-    const std::int64_t total = std::max<std::int64_t>(1, seconds) + jitter_ % (kJitterMaxS + 1);
+    const std::int64_t total =
+        std::min(std::max<std::int64_t>(1, seconds) + jitter_ % (kJitterMaxS + 1), kRetryAfterMaxS);
     return "Retry-After: " + std::to_string(total) + "\r\n";
 }
 

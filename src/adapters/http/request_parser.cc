@@ -156,7 +156,7 @@ private:
                 return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
             });
             const std::string_view name = line.substr(0, std::min(line.find(':'), line.size()));
-            if (is_bad && name.size() <= kNameShownMax &&
+            if (is_bad && !name.empty() && name.size() <= kNameShownMax &&
                 std::ranges::all_of(name, is_token_char)) {
                 return parser_.fail(400, "must not contain control characters", as_written(name));
             }

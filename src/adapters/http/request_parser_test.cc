@@ -302,6 +302,8 @@ TEST(RequestParser, NamesTheHeaderThatIsWrong) {
     EXPECT_EQ(wrong(host + "X-Other: a\rb"), "request has a malformed line end");
     EXPECT_EQ(wrong(host + std::string(65, 'x') + ": \x01"),
               "request has a header with a malformed value");
+    EXPECT_EQ(wrong(host + std::string(65, 'x') + ": \x01\r\n:\x01"),
+              "request has a header with a malformed value"); // not "", the name behind it
     EXPECT_EQ(wrong(host + "A : b"), "request has a malformed header name");
 }
 
