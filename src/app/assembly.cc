@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <future>
 #include <optional>
+#include <span>
 #include <spdlog/spdlog.h>
 #include <thread>
 #include <vector>
@@ -23,7 +24,10 @@
 #include "adapters/sqlite/order_log.h"
 #include "app/data_folder.h"
 #include "app/openapi.h"
+#include "app/webhooks.h"
 #include "engine/audit.h"
+#include "engine/lifecycle.h"
+#include "engine/order_feed.h"
 #include "engine/order_service.h"
 #include "engine/order_tally.h"
 #include "engine/order_writer.h"
@@ -43,6 +47,7 @@ namespace {
 // thousand waiting are a second's work: more should hear 503 at once.
 constexpr std::size_t kBlockingQueueMax = 1'000;
 constexpr std::size_t kOperatingThreads = 2; // an audit may take one of them for seconds
+constexpr std::size_t kLifecycleSessions = 1;
 // Together under the ten seconds that a stop may take.
 constexpr std::chrono::milliseconds kDrainMax{5'000};
 constexpr Duration kWriterStopMax{3'000};
@@ -171,6 +176,7 @@ struct Assembly::Parts {
         : config(settings),
           folder(std::move(locked)),
           fingerprints(random_number(), random_number()),
+          feed(static_cast<std::size_t>(settings.server.streams_max)),
           cores(core_count),
           blocking(static_cast<std::size_t>(settings.store.pool_size), kBlockingQueueMax),
           operating(kOperatingThreads, kBlockingQueueMax),
@@ -183,12 +189,14 @@ struct Assembly::Parts {
     Fingerprinter fingerprints;
     http::TrustedProxies proxies;
     OrderTally tally;
+    OrderFeed feed; // outlives the cores
     Cores cores;
     std::unique_ptr<sql::SqlOrderStore> store;
     std::unique_ptr<sqlite::SqliteOrderLog> log;
     LogPosition stored_next{1};
     bool is_running = false;
     std::unique_ptr<OrderWriter> writer;
+    std::unique_ptr<Lifecycle> lifecycle;
     BlockingPool blocking;  // buyers' reads
     BlockingPool operating; // operators' calls: neither keeps the other waiting
     memory::MemoryInventory inventory;
@@ -201,6 +209,7 @@ struct Assembly::Parts {
     std::unique_ptr<OrderService> orders;
     std::unique_ptr<Auditor> auditor;
     std::unique_ptr<Readiness> readiness;
+    std::optional<Webhooks> webhooks; // when endpoints are configured
     std::unique_ptr<metrics::Metrics> metrics_page;
     std::unique_ptr<http::Server> server;
     std::promise<Result<std::size_t>> rebuilt;
@@ -216,6 +225,10 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     writing.batch_max = static_cast<std::size_t>(config.store.batch_max);
     writing.on_fatal = on_fatal;
     writing.tally = &tally;
+    writing.on_stored = [this](std::span<const LogRecord> records) {
+        feed.changed(records);
+        if (webhooks) webhooks->dispatcher->wake();
+    };
     writer = std::make_unique<OrderWriter>(*log, *store, clock, std::move(writing));
     for (std::size_t i = 0; i < cores.size(); ++i) {
         directories.push_back(std::make_unique<SaleDirectory>());
@@ -227,8 +240,17 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     rebuild =
         std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, operating, *store, *log, *writer,
                                                  inventory, tally, fingerprints, directories});
-    sales = std::make_unique<SaleService>(*rebuild, *store, inventory, operating, clock);
-    orders = std::make_unique<OrderService>(*store, *log, *writer, blocking);
+    sales = std::make_unique<SaleService>(SaleService::Parts{
+        clock, *rebuild, *store, *log, *writer, inventory, operating, random_number()});
+    Lifecycle::Options living;
+    living.on_fatal = on_fatal;
+    living.tally = &tally;
+    living.on_changed = [this](std::span<const OrderId> orders) {
+        feed.changed(orders);
+        if (webhooks) webhooks->dispatcher->wake();
+    };
+    lifecycle = std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
+    orders = std::make_unique<OrderService>(*store, *log, *writer, *lifecycle, blocking);
     auditor = std::make_unique<Auditor>(cores, *store, *log, *log, inventory, operating);
     readiness = std::make_unique<Readiness>(std::vector<Readiness::Backend>{
         {"inventory", [this] { return std::string(readiness->has_recovered() ? "up" : "cold"); }},
@@ -237,17 +259,26 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     });
     metrics_page = std::make_unique<metrics::Metrics>(
         metrics::Metrics::Parts{cores, directories, purchases, *log, log->commit_seconds(), *writer,
-                                *store, tally, *readiness});
+                                *lifecycle, *store, tally, *readiness,
+                                webhooks ? webhooks->dispatcher.get() : nullptr});
 }
 
 Result<void> Assembly::Parts::build_apis() {
     for (std::size_t i = 0; i < cores.size(); ++i) {
         auto verifier = verifier_of(config.identity); // one a core: they are not shared
         if (!verifier) return tl::make_unexpected(std::move(verifier.error()));
-        http::Api::Parts parts{clock,         fingerprints, *directories[i],
-                               *purchases[i], *sales,       *orders,
-                               *auditor,      *readiness,   [this] { return metrics_page->page(); },
-                               proxies};
+        http::Api::Parts parts{clock,
+                               fingerprints,
+                               *directories[i],
+                               *purchases[i],
+                               *sales,
+                               *orders,
+                               feed,
+                               *auditor,
+                               *readiness,
+                               [this] { return metrics_page->page(); },
+                               proxies,
+                               webhooks ? webhooks->service.get() : nullptr};
         http::Identity identity({config.admin.token, std::move(*verifier)});
         apis.push_back(std::make_unique<http::Api>(
             std::move(parts), std::move(identity),
@@ -311,8 +342,9 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     parts->proxies = std::move(*proxies);
 
     auto store = sql::SqlOrderStore::open(
-        {*store_path, static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads,
-         sql::StoreMode::serve});
+        {*store_path,
+         static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads + kLifecycleSessions,
+         sql::StoreMode::serve, nullptr, !config.webhooks.endpoints.empty()});
     if (!store) return tl::make_unexpected(std::move(store.error()));
     parts->store = std::move(*store);
     const auto binding = parts->store->log_binding();
@@ -334,6 +366,12 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
         return tl::make_unexpected(std::move(adopted.error()));
     }
 
+    if (!config.webhooks.endpoints.empty()) {
+        auto webhooks = open_webhooks(config.webhooks, *parts->store, parts->clock,
+                                      parts->operating, random_number());
+        if (!webhooks) return tl::make_unexpected(std::move(webhooks.error()));
+        parts->webhooks = std::move(*webhooks);
+    }
     parts->build_engine(on_fatal);
     if (auto built = parts->build_apis(); !built) {
         return tl::make_unexpected(std::move(built.error()));
@@ -352,6 +390,8 @@ void Assembly::start() {
     parts_->is_running = true;
     parts_->cores.start();
     parts_->writer->start(parts_->stored_next);
+    parts_->lifecycle->start();
+    if (parts_->webhooks) parts_->webhooks->dispatcher->start();
     parts_->server->start();
     Parts* parts = parts_.get();
     const auto rebuild_all = [parts]() -> Task<void> {
@@ -373,6 +413,8 @@ bool Assembly::stop() {
     Parts& parts = *parts_;
     parts.readiness->set_stopping();
     const bool is_clean = parts.server->drain(kDrainMax);
+    parts.lifecycle->stop();
+    if (parts.webhooks) parts.webhooks->dispatcher->stop();
     parts.writer->stop(kWriterStopMax);
     parts.log->stop();
     parts.blocking.stop();

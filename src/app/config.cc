@@ -15,6 +15,7 @@
 
 #include "app/config_keys.h"
 #include "app/config_value.h"
+#include "app/config_webhooks.h"
 
 namespace doorbuster {
 namespace {
@@ -86,7 +87,7 @@ public:
 private:
     void read_section(const toml::key& name, const toml::node& node, std::string_view file);
     void take_value(const ConfigKey& key, ConvertedValue value, const std::string& origin);
-    void read_secret_file(const ConfigKey& key, ConfigValue& value, const std::string& origin);
+    void read_secret_file(const std::string& name, std::string& text, const std::string& origin);
     [[nodiscard]] const std::string& origin(std::string_view name) const;
     void error(std::string text) { reading_.errors.push_back(std::move(text)); }
 
@@ -170,14 +171,20 @@ void Reader::take_value(const ConfigKey& key, ConvertedValue value, const std::s
     if (!value && !value.error().reason.empty()) {
         return error(fmt::format("{} {} ({})", name, value.error().reason, origin));
     }
-    if (value && key.rules.secrecy == Secrecy::whole) read_secret_file(key, *value, origin);
+    if (value && key.rules.secrecy == Secrecy::whole) {
+        read_secret_file(name, std::get<std::string>(*value), origin);
+    }
+    if (value && key.type == KeyType::endpoints) {
+        for (std::size_t i = 0; auto& each : std::get<std::vector<WebhookEndpoint>>(*value)) {
+            read_secret_file(fmt::format("{}[{}].secret", name, i++), each.secret, origin);
+        }
+    }
     std::optional<std::string> broken;
     std::string allowed = allowed_words(key);
     if (!value) {
         broken = value.error().given;
     } else if (auto part = broken_part(key, *value)) {
-        const bool is_text = key.type == KeyType::text || key.type == KeyType::list ||
-                             key.type == KeyType::endpoints;
+        const bool is_text = key.type == KeyType::text || key.type == KeyType::list;
         broken = is_text ? fmt::format("\"{}\"", shortened(*part)) : *part;
         if (key.type == KeyType::list) allowed = key.rules.form.words; // of the one item
     }
@@ -189,16 +196,16 @@ void Reader::take_value(const ConfigKey& key, ConvertedValue value, const std::s
     reading_.origins[index_of(key)] = origin;
 }
 
-void Reader::read_secret_file(const ConfigKey& key, ConfigValue& value, const std::string& origin) {
-    auto& text = std::get<std::string>(value);
+void Reader::read_secret_file(const std::string& name, std::string& text,
+                              const std::string& origin) {
     auto secret = resolve_secret(text);
     if (!secret) {
-        error(fmt::format("{}: {} ({})", full_name(key), secret.error().context, origin));
+        error(fmt::format("{}: {} ({})", name, secret.error().context, origin));
         return;
     }
     if (*secret == kMask) {
-        error(fmt::format("{}: {} is what `config show` prints instead of a secret ({})",
-                          full_name(key), kMask, origin));
+        error(fmt::format("{}: {} is what `config show` prints instead of a secret ({})", name,
+                          kMask, origin));
     }
     text = std::move(*secret);
 }
@@ -240,6 +247,9 @@ void Reader::check(ConfigUse use) {
     if (config.log.backend == LogConfig::Backend::kafka && config.kafka.brokers.empty()) {
         error(fmt::format("log.backend is kafka ({}) and kafka.brokers is empty",
                           origin("log.backend")));
+    }
+    for (const std::string& problem : webhook_problems(config.webhooks)) {
+        error(fmt::format("{} ({})", problem, origin("webhooks.endpoints")));
     }
     if (use != ConfigUse::serving) return;
     const auto listen = parse_listen(config.server.listen);

@@ -24,6 +24,7 @@ struct ServerConfig {
     std::vector<std::string> trusted_proxies; // addresses or networks, 10.0.0.0/8
     std::int64_t connections_max = 20'000;
     std::int64_t in_flight_max = 10'000;
+    std::int64_t streams_max = 10'000; // of connections_max, those that wait for an order's events
     double header_timeout_s = 10;
     double body_timeout_s = 20;
     double idle_timeout_s = 75;
@@ -88,15 +89,19 @@ struct AdminConfig {
 };
 
 struct WebhookEndpoint {
-    std::string url;
-    std::string secret;
-    std::vector<std::string> events; // empty: all
+    std::string url;                 // also its name: no two have the same
+    std::string secret;              // already read from its file, if it was "file:…"
+    std::vector<std::string> events; // "order.paid"; empty: all
 
     friend bool operator==(const WebhookEndpoint&, const WebhookEndpoint&) = default;
 };
 
 struct WebhooksConfig {
     std::vector<WebhookEndpoint> endpoints;
+    bool allow_private = false;      // receivers on loopback and private networks
+    double timeout_s = 15;           // of one attempt
+    double disable_after_s = 86'400; // without a success
+    double keep_s = 604'800;         // events that not every endpoint has taken
 };
 
 struct OutputConfig {

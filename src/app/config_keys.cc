@@ -20,6 +20,9 @@ constexpr double kConnectionsMax = 1'000'000; // more than a process has file de
 constexpr double kTimeoutMin_s = 0.05;        // below, a healthy client is cut off
 constexpr double kTimeoutMax_s = 3'600;
 constexpr double kPoolMax = 1'000;
+constexpr double kWebhookWaitMax_s = 300; // of an attempt; past it the receiver is down
+constexpr double kWebhookSpanMin_s = 1;
+constexpr double kWebhookSpanMax_s = 31'536'000; // a year
 constexpr double kBatchMax = 100'000; // one transaction still fits in memory many times over
 constexpr double kRateMax = 1'000'000'000;
 constexpr std::size_t kNameMax = 249;    // a Kafka topic's name
@@ -106,6 +109,7 @@ template <class T> constexpr KeyType type_of() {
     if constexpr (std::is_same_v<T, std::string>) return KeyType::text;
     else if constexpr (std::is_same_v<T, std::int64_t>) return KeyType::whole;
     else if constexpr (std::is_same_v<T, double>) return KeyType::number;
+    else if constexpr (std::is_same_v<T, bool>) return KeyType::flag;
     else if constexpr (std::is_enum_v<T>) return KeyType::choice;
     else if constexpr (std::is_same_v<T, std::vector<std::string>>) return KeyType::list;
     else if constexpr (std::is_same_v<T, std::map<std::string, std::string>>) {
@@ -158,6 +162,9 @@ constexpr std::array kKeys = {
     row<&Config::server, &ServerConfig::in_flight_max>(
         "server", "in_flight_max", {.minimum = 1, .maximum = kConnectionsMax},
         "requests being worked on at a time; more get 503 overloaded"),
+    row<&Config::server, &ServerConfig::streams_max>(
+        "server", "streams_max", {.minimum = 1, .maximum = kConnectionsMax},
+        "streams of an order's events open at a time; one more gets 503 overloaded"),
     row<&Config::server, &ServerConfig::header_timeout_s>("server", "header_timeout_s", kTimeout,
                                                           "seconds for a request's headers"),
     row<&Config::server, &ServerConfig::body_timeout_s>("server", "body_timeout_s", kTimeout,
@@ -239,8 +246,20 @@ constexpr std::array kKeys = {
                                              {.form = kToken, .secrecy = Secrecy::whole},
                                              "the bearer token of admin calls, or file:PATH"),
     row<&Config::webhooks, &WebhooksConfig::endpoints>(
-        "webhooks", "endpoints", {.secrecy = Secrecy::parts, .arrival = Arrival::later},
-        "who is told of orders: a list of {url, secret, events}"),
+        "webhooks", "endpoints", {.secrecy = Secrecy::parts},
+        "who is told of orders: at most 16 of {url, secret, events}"),
+    row<&Config::webhooks, &WebhooksConfig::allow_private>(
+        "webhooks", "allow_private", {},
+        "whether endpoints may lie on this machine or in private networks"),
+    row<&Config::webhooks, &WebhooksConfig::timeout_s>(
+        "webhooks", "timeout_s", {.minimum = kTimeoutMin_s, .maximum = kWebhookWaitMax_s},
+        "seconds for one attempt, from the look-up to the answer"),
+    row<&Config::webhooks, &WebhooksConfig::disable_after_s>(
+        "webhooks", "disable_after_s", {.minimum = kWebhookSpanMin_s, .maximum = kWebhookSpanMax_s},
+        "seconds of nothing but failures after which an endpoint is disabled"),
+    row<&Config::webhooks, &WebhooksConfig::keep_s>(
+        "webhooks", "keep_s", {.minimum = kWebhookSpanMin_s, .maximum = kWebhookSpanMax_s},
+        "seconds that events are kept, for replays and for endpoints that are behind"),
     row<&Config::output, &OutputConfig::log_level>("output", "log_level", {.choices = kLogLevels},
                                                    "the least important line that is logged"),
     row<&Config::output, &OutputConfig::log_format>(
@@ -311,12 +330,14 @@ std::string allowed_words(const ConfigKey& key) {
         return fmt::format("a whole number from {} to {}", rules.minimum, rules.maximum);
     case KeyType::number:
         return fmt::format("a number from {} to {}", rules.minimum, rules.maximum);
+    case KeyType::flag: return "true or false";
     case KeyType::choice: return fmt::format("one of {}", fmt::join(rules.choices, ", "));
     case KeyType::list:
         return rules.form.words.empty() ? "a list of texts"
                                         : fmt::format("a list, each item {}", rules.form.words);
     case KeyType::properties: return "a table of names and values";
-    case KeyType::endpoints: return "a list of {url = \"http…\", secret = \"…\", events = [\"…\"]}";
+    case KeyType::endpoints:
+        return "a list of {url = \"http…\", secret = \"whsec_…\", events = [\"order.paid\", …]}";
     }
     return {};
 }
@@ -335,6 +356,7 @@ std::optional<std::string> broken_part(const ConfigKey& key, const ConfigValue& 
         const bool fits = number >= key.rules.minimum && number <= key.rules.maximum; // not NaN
         return fits ? std::nullopt : std::optional(fmt::format("{}", number));
     }
+    case KeyType::flag: return std::nullopt;
     case KeyType::choice: return std::nullopt; // only a listed one can be read
     case KeyType::list:
         for (const std::string& item : std::get<std::vector<std::string>>(value)) {
@@ -342,13 +364,7 @@ std::optional<std::string> broken_part(const ConfigKey& key, const ConfigValue& 
         }
         return std::nullopt;
     case KeyType::properties: return std::nullopt;
-    case KeyType::endpoints:
-        for (const auto& endpoint : std::get<std::vector<WebhookEndpoint>>(value)) {
-            if (!has_rest(endpoint.url, "http://") && !has_rest(endpoint.url, "https://")) {
-                return endpoint.url;
-            }
-        }
-        return std::nullopt;
+    case KeyType::endpoints: return std::nullopt; // config_webhooks.h says it in its own words
     }
     return std::nullopt;
 }

@@ -17,10 +17,19 @@
 namespace doorbuster {
 
 // A setting's value of any type; a choice is its place in the row's list.
-using ConfigValue = std::variant<std::string, std::int64_t, double, std::vector<std::string>,
+using ConfigValue = std::variant<std::string, std::int64_t, double, bool, std::vector<std::string>,
                                  std::map<std::string, std::string>, std::vector<WebhookEndpoint>>;
 
-enum class KeyType : std::uint8_t { text, whole, number, choice, list, properties, endpoints };
+enum class KeyType : std::uint8_t {
+    text,
+    whole,
+    number,
+    flag,
+    choice,
+    list,
+    properties,
+    endpoints
+};
 
 // What `config show` and messages leave out of a value.
 enum class Secrecy : std::uint8_t {

@@ -109,6 +109,7 @@ struct TomlText {
         return toml_string(key.rules.choices[static_cast<std::size_t>(number)]);
     }
     std::string operator()(double number) const { return fmt::format("{}", number); }
+    std::string operator()(bool flag) const { return flag ? "true" : "false"; }
     std::string operator()(const std::vector<std::string>& items) const {
         return quoted_list(items);
     }
@@ -152,6 +153,7 @@ struct JsonValue {
         if (static_cast<double>(whole) == number) return whole;
         return number;
     }
+    json::value operator()(bool flag) const { return flag; }
     json::value operator()(const std::vector<std::string>& items) const { return json_list(items); }
     json::value operator()(const std::map<std::string, std::string>& table) const {
         json::object out;

@@ -100,7 +100,11 @@ per_second = 100
 linger.ms = 5
 "ssl.ca.location" = "ca.pem"
 [webhooks]
-endpoints = [{url = "https://shop.example/hook", secret = "s", events = ["order.paid"]}]
+allow_private = true
+[[webhooks.endpoints]]
+url = "https://shop.example/hook"
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+events = ["order.paid"]
 )");
     ASSERT_TRUE(reading.errors.empty()) << reading.errors.front();
     const Config& config = reading.config;
@@ -113,6 +117,7 @@ endpoints = [{url = "https://shop.example/hook", secret = "s", events = ["order.
     EXPECT_EQ(config.kafka.properties.at("ssl.ca.location"), "ca.pem");
     ASSERT_EQ(config.webhooks.endpoints.size(), 1U);
     EXPECT_EQ(config.webhooks.endpoints[0].events, std::vector<std::string>{"order.paid"});
+    EXPECT_TRUE(config.webhooks.allow_private);
 }
 
 TEST(Config, ReadsEveryTypeFromTheEnvironment) {
@@ -122,6 +127,7 @@ TEST(Config, ReadsEveryTypeFromTheEnvironment) {
                                         {"DOORBUSTER_REDIS_NODES", R"(["a:1", "b:2"])"},
                                         {"DOORBUSTER_KAFKA_PROPERTIES", R"({linger.ms = 5})"},
                                         {"DOORBUSTER_IDENTITY_MODE", "jwt"},
+                                        {"DOORBUSTER_WEBHOOKS_ALLOW_PRIVATE", "true"},
                                         {"DOORBUSTER_IDENTITY_JWT_KEYS", R"({"kty":"x","k":"y"})"},
                                         {"DOORBUSTER_OUTPUT_LOG_LEVEL", ""}});
     ASSERT_TRUE(reading.errors.empty()) << reading.errors.front();
@@ -132,6 +138,7 @@ TEST(Config, ReadsEveryTypeFromTheEnvironment) {
     EXPECT_EQ(config.redis.nodes, (std::vector<std::string>{"a:1", "b:2"}));
     EXPECT_EQ(config.kafka.properties.at("linger.ms"), "5");
     EXPECT_EQ(config.identity.jwt_keys, std::vector<std::string>{R"({"kty":"x","k":"y"})"});
+    EXPECT_TRUE(config.webhooks.allow_private);
     EXPECT_EQ(config.output.log_level, OutputConfig::LogLevel::info); // empty is not set
 }
 
@@ -269,6 +276,53 @@ TEST(Config, ChecksSettingsThatBelongTogether) {
                  "both set"));
 }
 
+TEST(Config, ChecksEveryWebhookEndpoint) {
+    const auto of = [](std::string_view endpoints) {
+        return errors_of(fmt::format("[webhooks]\nendpoints = [{}]\n", endpoints));
+    };
+    constexpr std::string_view kSecret = "secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"";
+    const std::string good = fmt::format("{{url = \"https://a.example/\", {}}}", kSecret);
+    EXPECT_EQ(of(good), "");
+    EXPECT_EQ(of(fmt::format("{{url = \"ftp://u:hush@a/\", {}}}", kSecret)),
+              "webhooks.endpoints[0].url: begins with neither http:// nor https:// (shop.toml:2)");
+    EXPECT_EQ(of(fmt::format("{{url = \"https://u:hush@a/\", {}}}", kSecret)),
+              "webhooks.endpoints[0].url: has a user or a password; receivers check the signature "
+              "(shop.toml:2)");
+    EXPECT_EQ(of(fmt::format("{{{}}}", kSecret)),
+              "webhooks.endpoints[0].url: is missing (shop.toml:2)");
+    EXPECT_EQ(of("{url = \"https://a/\", secret = \"hush\"}"),
+              "webhooks.endpoints[0].secret: a secret is whsec_ and the base64 of 24 to 64 bytes; "
+              "make one with: echo \"whsec_$(openssl rand -base64 32)\" (shop.toml:2)");
+    EXPECT_TRUE(contains(of("{url = \"https://a/\"}"), "secret: is missing"));
+    EXPECT_TRUE(contains(of("{url = \"https://a/\", secret = \"********\"}"), "config show"));
+    EXPECT_TRUE(contains(of("{url = \"https://a/\", secret = \"file:no/s\"}"),
+                         "webhooks.endpoints[0].secret: cannot read no/s"));
+    EXPECT_EQ(of(fmt::format("{0}, {0}", good)),
+              "webhooks.endpoints[1].url: is that of webhooks.endpoints[0]; an endpoint is known "
+              "by its URL (shop.toml:2)");
+    EXPECT_EQ(of(fmt::format("{{url = \"https://a/\", events = [\"order.lost\"], {}}}", kSecret)),
+              "webhooks.endpoints[0].events: \"order.lost\" is not one of order.confirmed, "
+              "order.refused, order.paid, order.cancelled, order.expired (shop.toml:2)");
+    std::string many;
+    for (int i = 0; i < 17; ++i) many += good + ", ";
+    EXPECT_EQ(of(many), "webhooks.endpoints: 17 endpoints, at most 16 (shop.toml:2)");
+    EXPECT_EQ(errors_of("[webhooks]\nallow_private = 1\n"),
+              "webhooks.allow_private: 1 is not true or false (shop.toml:2)");
+    EXPECT_TRUE(contains(errors_of("", {{"DOORBUSTER_WEBHOOKS_ALLOW_PRIVATE", "yes"}}),
+                         "\"yes\" is not true or false"));
+}
+
+TEST(Config, ReadsAWebhooksSecretFromItsFile) {
+    const ScratchFile secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
+    const auto reading =
+        read_text("", {{"DOORBUSTER_WEBHOOKS_ENDPOINTS",
+                        fmt::format("[{{url = \"https://a/\", secret = \"file:{}\"}}]",
+                                    secret.path().string())}});
+    ASSERT_TRUE(reading.errors.empty()) << reading.errors.front();
+    EXPECT_EQ(reading.config.webhooks.endpoints[0].secret,
+              "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+}
+
 TEST(Config, SaysWhatThisVersionDoesNotHave) {
     const auto unsupported = [](std::string_view text) {
         const auto reading = read_text(text);
@@ -283,8 +337,6 @@ TEST(Config, SaysWhatThisVersionDoesNotHave) {
     EXPECT_EQ(unsupported("[redis]\nurl = \"redis://127.0.0.1\"\n"),
               "redis.url is not in this version");
     EXPECT_EQ(unsupported("[kafka]\ntopic = \"t\"\n"), "kafka.topic is not in this version");
-    EXPECT_EQ(unsupported("[webhooks]\nendpoints = [{url = \"http://127.0.0.1\"}]\n"),
-              "webhooks.endpoints is not in this version");
 }
 
 TEST(Config, ShowsWhatReadsBackToTheSame) {
@@ -297,7 +349,8 @@ jwt_keys = ["file:a\\b \"c\".pem"]
 [kafka.properties]
 linger.ms = 5
 [webhooks]
-endpoints = [{url = "http://127.0.0.1/", events = ["a", "b"]}]
+allow_private = true
+keep_s = 3600
 )");
     ASSERT_TRUE(reading.errors.empty());
     const auto again = read_text(config_as_toml(reading));
@@ -324,7 +377,7 @@ jwt_keys = ["hs256:hush", "file:keys.pem"]
 sasl.password = "hush"
 linger.ms = 5
 [webhooks]
-endpoints = [{url = "https://u:hush@shop.example/", secret = "hush"}]
+endpoints = [{url = "https://shop.example/", secret = "whsec_hushhushhushhushhushhushhushhush"}]
 )");
     ASSERT_TRUE(reading.errors.empty()) << reading.errors.front();
     for (const std::string& text : {config_as_toml(reading), config_as_json(reading)}) {

@@ -112,6 +112,9 @@ ConvertedValue convert_node(const ConfigKey& key, const toml::node& node) {
         if (const auto* number = node.as_floating_point()) return number->get();
         if (const auto* number = node.as_integer()) return static_cast<double>(number->get());
         break;
+    case KeyType::flag:
+        if (const auto* flag = node.as_boolean()) return flag->get();
+        break;
     case KeyType::choice:
         if (const auto* text = node.as_string()) return choice_of(key, text->get());
         break;
@@ -174,6 +177,9 @@ ConvertedValue convert_text(const ConfigKey& key, std::string_view raw) {
         if (error == std::errc{} && end == text.end()) return number;
         break;
     }
+    case KeyType::flag:
+        if (text == "true" || text == "false") return text == "true";
+        break;
     case KeyType::choice: return choice_of(key, text);
     case KeyType::list: return convert_list_text(key, text);
     case KeyType::properties:

@@ -11,8 +11,10 @@
 #include "app/commands/command_context.h"
 #include "app/commands/config_command.h"
 #include "app/commands/export_command.h"
+#include "app/commands/order_command.h"
 #include "app/commands/sale_command.h"
 #include "app/commands/serve_command.h"
+#include "app/commands/webhook_command.h"
 #include "app/load/load_command.h"
 #include "app/offline_books.h"
 #include "app/openapi.h"
@@ -31,6 +33,8 @@ int main(int count, char** arguments) {
     app.require_subcommand(1);
     add_serve_command(app, context);
     add_sale_command(app, context);
+    add_order_command(app, context);
+    add_webhook_command(app, context);
     add_load_command(app, context);
     add_bench_command(app, context);
     add_audit_command(app, context);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <memory>
 
 #include "adapters/sql/order_store.h"
 #include "adapters/sqlite/log_file.h"
 #include "app/assembly.h"
+#include "app/log_tail.h"
 #include "engine/audit.h"
 #include "engine/order_service.h"
 
@@ -19,7 +19,7 @@ constexpr std::size_t kPage = 1'000; // orders in memory at a time
 struct OfflineBooks {
     std::unique_ptr<sql::SqlOrderStore> store;
     Books books;
-    std::vector<LogRecord> tail;
+    sqlite::LogSnapshot log;
 };
 
 Result<OfflineBooks> open_books(const Config& config, const std::optional<std::string>& sale) {
@@ -45,9 +45,7 @@ Result<OfflineBooks> open_books(const Config& config, const std::optional<std::s
         return fail(Errc::not_found, "there is no sale '" + *sale + "' in " + config.server.data);
     }
     if (!books) return tl::make_unexpected(std::move(books.error()));
-    auto tail = log->read_from(books->next);
-    if (!tail) return tl::make_unexpected(std::move(tail.error()));
-    return OfflineBooks{std::move(*store), std::move(*books), std::move(*tail)};
+    return OfflineBooks{std::move(*store), std::move(*books), std::move(*log)};
 }
 
 AuditRow row_of(const SaleAudit& audit) {
@@ -87,8 +85,11 @@ Result<std::vector<AuditRow>> audit_offline(const Config& config,
                                             const std::optional<std::string>& sale) {
     auto books = open_books(config, sale);
     if (!books) return tl::make_unexpected(std::move(books.error()));
+    const auto tail = books->log.read_from(books->books.next);
+    if (!tail) return tl::make_unexpected(tail.error());
+    const LogPosition end(books->books.next.get() + tail->size());
     std::vector<AuditRow> rows;
-    for (const SaleAudit& audit : judge(books->books, books->tail, {})) {
+    for (const SaleAudit& audit : judge(books->books, *tail, end, {})) {
         rows.push_back(row_of(audit));
     }
     std::ranges::sort(rows, {}, &AuditRow::sale_id); // as a server lists them
@@ -100,31 +101,22 @@ Result<void> export_offline(const Config& config, const std::string& sale, const
     if (!books) return tl::make_unexpected(std::move(books.error()));
     const SaleBooks& entry = books->books.sales.front();
     const SaleNo no = entry.sale.terms.no;
-    // Orders that the writer moved meanwhile would come twice: from the store, and from the tail.
-    std::map<OrderId, const LogRecord*> queued;
-    Epoch barrier = entry.barrier;
-    for (const LogRecord& record : books->tail) {
-        if (record.sale != no) continue;
-        if (record.kind == LogRecordKind::barrier) barrier = record.epoch;
-        if (record.kind == LogRecordKind::order && record.epoch == barrier) {
-            queued.emplace(record.order, &record);
-        }
-    }
+    auto tail = LogTail::read(std::move(books->log), books->books.next, no, entry.barrier);
+    if (!tail) return tl::make_unexpected(std::move(tail.error()));
     std::optional<OrderId> after;
     for (;;) {
         const auto page = books->store->list_orders(no, {}, after, kPage);
         if (!page) return tl::make_unexpected(page.error());
-        for (const Order& order : *page) {
-            queued.erase(order.id);
+        for (const Order& order : page->orders) {
+            tail->leave_out(order.id); // the writer may have moved it since: once is enough
             if (auto sent = sink(row_of(order, sale)); !sent) return sent;
         }
-        if (page->size() < kPage) break;
-        after = page->back().id;
+        if (!page->next) break;
+        after = page->next;
     }
-    for (const auto& [id, record] : queued) {
-        if (auto sent = sink(row_of(queued_order(*record), sale)); !sent) return sent;
-    }
-    return {};
+    return tail->give([&sink, &sale](LogRecord&& record) {
+        return sink(row_of(queued_order(std::move(record)), sale));
+    });
 }
 
 } // namespace doorbuster

@@ -11,12 +11,13 @@
 #include "adapters/memory/inventory.h"
 #include "adapters/memory/rate_limiter.h"
 #include "engine/audit.h"
-#include "engine/fake_order_store.h"
+#include "engine/lifecycle.h"
 #include "engine/order_service.h"
 #include "engine/purchase_service.h"
 #include "engine/rebuild.h"
 #include "engine/sale_service.h"
 #include "ports/fake_order_log.h"
+#include "ports/fake_order_store.h"
 #include "runtime/task_fixture.h"
 
 namespace doorbuster {
@@ -31,6 +32,7 @@ using Durability = FakeOrderLog::Durability;
 constexpr TimePoint kNoon{Duration(1'732'708'800'000)};
 constexpr Duration kLong{60'000};
 constexpr std::size_t kCores = 2;
+const std::string kWho = "operator";
 
 struct Limits {
     std::size_t in_flight_max = 100;
@@ -48,8 +50,9 @@ struct Shop {
           writer(log, order_store, clock, options()),
           rebuild({cores, clock, blocking, order_store, log, writer, inventory, tally, prints,
                    directories}),
-          sales(rebuild, order_store, inventory, blocking, clock),
-          orders(order_store, log, writer, blocking),
+          sales({clock, rebuild, order_store, log, writer, inventory, blocking, seed << 32}),
+          lifecycle(cores, order_store, inventory, clock, living()),
+          orders(order_store, log, writer, lifecycle, blocking),
           auditor(cores, order_store, log, log, inventory, blocking) {
         const PurchaseService::Parts parts{clock, inventory, log, limiter};
         for (std::uint16_t i = 0; i < kCores; ++i) {
@@ -60,13 +63,22 @@ struct Shop {
         }
         writer.start(order_store.log_binding()->next);
         cores.start();
+        lifecycle.start();
     }
-    ~Shop() { cores.stop(); }
+    ~Shop() {
+        lifecycle.stop();
+        cores.stop();
+    }
     Shop(const Shop&) = delete;
     Shop& operator=(const Shop&) = delete;
 
     static OrderWriter::Options options() {
         OrderWriter::Options options;
+        options.on_fatal = [](const Error& error) { ADD_FAILURE() << error.message(); };
+        return options;
+    }
+    static Lifecycle::Options living() {
+        Lifecycle::Options options;
         options.on_fatal = [](const Error& error) { ADD_FAILURE() << error.message(); };
         return options;
     }
@@ -91,6 +103,7 @@ struct Shop {
     OrderWriter writer;
     Rebuild rebuild;
     SaleService sales;
+    Lifecycle lifecycle;
     OrderService orders;
     Auditor auditor;
     std::vector<std::unique_ptr<PurchaseService>> purchases;
@@ -130,7 +143,8 @@ template <class T> Refusal refusal_of(const Step<T>& step) {
 
 class PurchasePath : public testing::Test {
 protected:
-    void open(Units stock, Units per_user_limit, const Limits& limits = {}) {
+    void open(Units stock, Units per_user_limit, const Limits& limits = {},
+              Duration payment_timeout = Duration(0)) {
         start(limits);
         SaleTerms terms;
         terms.id = "demo";
@@ -138,8 +152,9 @@ protected:
         terms.stock = stock;
         terms.per_user_limit = per_user_limit;
         terms.starts_at = kNoon;
+        terms.payment_timeout = payment_timeout;
         const std::string created_as = "demo";
-        ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.create(terms, created_as)));
+        ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.create(terms, created_as, kWho)));
     }
     void start(const Limits& limits = {}) {
         shop_ = std::make_unique<Shop>(log_, store_, clock_, ++starts_, limits);
@@ -157,11 +172,17 @@ protected:
     }
     void change(const SaleEdit& edit) {
         const std::string id = "demo";
-        ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.edit(id, edit)));
+        ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.edit(id, edit, kWho)));
     }
     void close() {
         const std::string id = "demo";
-        ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.close(id)));
+        ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.close(id, kWho)));
+    }
+    Result<Lifecycle::Change> cancel(const OrderId& id) {
+        OrderChange change;
+        change.order = id;
+        change.action = OrderAction::cancel;
+        return run_on(shop_->cores.at(1), shop_->orders.change(change));
     }
     Result<Order> find(const OrderId& id) {
         return run_on(shop_->cores.at(1), shop_->orders.find(id));
@@ -169,7 +190,7 @@ protected:
 
     ManualClock clock_{kNoon};
     FakeOrderLog log_;
-    FakeOrderStore store_;
+    FakeOrderStore store_{&clock_};
     std::uint64_t starts_ = 0; // each has its own fingerprints
     std::unique_ptr<Shop> shop_;
 };
@@ -312,11 +333,10 @@ TEST_F(PurchasePath, KnowsAfterARestartWhatWasSoldAndToWhom) {
 }
 
 TEST_F(PurchasePath, KeepsTheKeyOfACancelledOrderButSellsItsUnitAgain) {
-    open(1, 1);
+    open(1, 1, {}, std::chrono::minutes(15));
     const auto cancelled = purchase({"a", "k", 1});
     ASSERT_TRUE(cancelled);
-    shop_->wait_for_writer();
-    store_.set_status(cancelled->order, OrderStatus::cancelled);
+    ASSERT_EQ(cancel(cancelled->order)->verdict, ChangeVerdict::done);
     restart();
     const auto again = purchase({"a", "k", 1});
     ASSERT_TRUE(again);
@@ -392,9 +412,9 @@ TEST_F(PurchasePath, BuildsASaleWhoseCreationFailedHalfwayWhenItIsCreatedAgain) 
     terms.stock = 1;
     terms.starts_at = kNoon;
     const std::string created_as = "demo";
-    EXPECT_FALSE(run_on(shop_->cores.at(0), shop_->sales.create(terms, created_as)));
+    EXPECT_FALSE(run_on(shop_->cores.at(0), shop_->sales.create(terms, created_as, kWho)));
     log_.set_room(10);
-    const auto again = run_on(shop_->cores.at(0), shop_->sales.create(terms, created_as));
+    const auto again = run_on(shop_->cores.at(0), shop_->sales.create(terms, created_as, kWho));
     ASSERT_TRUE(again);
     EXPECT_FALSE(again->second) << "it is not new";
     EXPECT_TRUE(purchase({"a", "", 1}));
@@ -477,8 +497,8 @@ TEST_F(PurchasePath, SellsWhatARaisedStockAddsAlsoAfterSoldOut) {
     ASSERT_TRUE(purchase({"a", "", 1}));
     ASSERT_EQ(refusal_of(purchase({"b", "", 1})).reason, PurchaseOutcome::sold_out);
     const std::string id = "demo";
-    const std::optional<OrderStore::ChangeKey> no_key;
-    ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.raise_stock(id, 2, no_key)));
+    const std::optional<std::string> no_key;
+    ASSERT_TRUE(run_on(shop_->cores.at(0), shop_->sales.change_stock(id, 2, no_key, kWho)));
     const Refusal fewer = refusal_of(purchase({"b", "", 3}));
     EXPECT_EQ(fewer.reason, PurchaseOutcome::sold_out);
     EXPECT_EQ(fewer.remaining, 2);

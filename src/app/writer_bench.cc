@@ -114,7 +114,7 @@ private:
         log_ = std::move(*log);
         if (auto bound = store_->bind_log(log_->id()); !bound) return bound;
         for (std::uint64_t i = 0; i < options_.sales; ++i) {
-            auto made = store_->create_sale(terms_of(i, options_.orders), "bench");
+            auto made = store_->create_sale(terms_of(i, options_.orders), "bench", "bench");
             if (!made) return tl::make_unexpected(made.error());
             sales_.push_back(made->first.terms.no);
         }

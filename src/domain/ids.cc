@@ -101,6 +101,13 @@ std::optional<OrderId> OrderId::parse(std::string_view text) {
     return id;
 }
 
+OrderId OrderId::first_of(SaleNo sale) { return {sale, TimePoint{}, 0, 0}; }
+
+OrderId OrderId::last_of(SaleNo sale) {
+    constexpr Duration kLastMoment{(1LL << 48) - 1};
+    return {sale, TimePoint(kLastMoment), UINT16_MAX, UINT64_MAX};
+}
+
 OrderId OrderId::from_bytes(const std::uint8_t* bytes) {
     OrderId id;
     std::memcpy(id.bytes_.data(), bytes, kBytes);

@@ -53,6 +53,9 @@ public:
 
     [[nodiscard]] static std::optional<OrderId> parse(std::string_view text);
     [[nodiscard]] static OrderId from_bytes(const std::uint8_t* bytes);
+    // The lowest and the highest id that an order of the sale can have.
+    [[nodiscard]] static OrderId first_of(SaleNo sale);
+    [[nodiscard]] static OrderId last_of(SaleNo sale);
 
     [[nodiscard]] std::string text() const;
     [[nodiscard]] SaleNo sale() const;

@@ -65,7 +65,8 @@ Result<LogRecord> parse_one(Reader& in) {
     record.kind = static_cast<LogRecordKind>(kind);
     switch (record.kind) {
     case LogRecordKind::barrier: return record;
-    case LogRecordKind::order: {
+    case LogRecordKind::order:
+    case LogRecordKind::withdraw: {
         std::uint32_t quantity = 0;
         if (!in.get_order(record.order) || !in.get(quantity) || !in.get_text(record.user) ||
             !in.get_text(record.key)) {

@@ -1,6 +1,6 @@
 // What the order log holds, and its bytes. Pure.
 //
-//   u8 kind | u32 sale | u64 epoch | for an order: 20 bytes id | u32 quantity
+//   u8 kind | u32 sale | u64 epoch | but for a barrier: 20 bytes id | u32 quantity
 //   | u16 length, user | u16 length, key                  (little endian)
 #pragma once
 
@@ -18,13 +18,14 @@ namespace doorbuster {
 enum class LogRecordKind : std::uint8_t {
     order = 1,   // a hold that became an order
     barrier = 2, // opens an epoch: older epochs' orders behind it are void
+    withdraw = 3, // units that an operator takes out of the stock: `user` is who, `order` its id
 };
 
 struct LogRecord {
     LogRecordKind kind = LogRecordKind::order;
     SaleNo sale;
     Epoch epoch;
-    OrderId order; // the rest is an order's
+    OrderId order; // the rest is an order's or a withdrawal's
     Units quantity = 0;
     std::string user;
     std::string key; // empty: none

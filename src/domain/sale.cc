@@ -12,6 +12,8 @@ const char* to_string(SaleState state) {
     return "unknown";
 }
 
+std::string restock_text(Units add) { return "restock " + std::to_string(add); }
+
 SaleState state_of(const SaleTerms& terms, TimePoint now) {
     if (terms.closed_at || (terms.ends_at && now >= *terms.ends_at)) return SaleState::closed;
     if (now < terms.starts_at) return SaleState::scheduled;

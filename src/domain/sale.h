@@ -34,6 +34,9 @@ struct SaleTerms {
     friend bool operator==(const SaleTerms&, const SaleTerms&) = default;
 };
 
+// What a change of stock by `add` units is remembered as under its Idempotency-Key.
+[[nodiscard]] std::string restock_text(Units add);
+
 // In the order in which refusals win (contract.md section 3): closed, not started, paused.
 [[nodiscard]] SaleState state_of(const SaleTerms& terms, TimePoint now);
 

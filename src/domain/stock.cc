@@ -64,11 +64,49 @@ tl::expected<StockDecision, Refusal> Stock::decide(const PurchaseRequest& reques
 
 void Stock::apply(const OrderPlaced& order) {
     DB_ASSERT(order.quantity > 0 && order.quantity <= kQuantityMax);
-    held_ += order.quantity;
+    const auto units = static_cast<std::uint32_t>(order.quantity);
+    const auto [hold, is_new] = orders_.try_emplace(order.order);
+    DB_ASSERT(is_new);
     Holder& holder = holders_[order.user];
-    holder.units += static_cast<std::uint32_t>(order.quantity);
-    holder.latest = std::max(holder.latest, order.order);
+    hold->second = {order.user, holder.latest, units};
+    holder.latest = order.order;
+    holder.units += units;
+    held_ += order.quantity;
     if (order.key) bind_key(*order.key, order.order, order.quantity);
+}
+
+Units Stock::release(const OrderId& order) {
+    if (const auto taken = withdrawals_.find(order); taken != withdrawals_.end()) {
+        held_ -= taken->second;
+        withdrawals_.erase(taken);
+        return 0;
+    }
+    const auto at = orders_.find(order);
+    if (at == orders_.end()) return 0;
+    const Hold hold = at->second;
+    const auto holder = holders_.find(hold.user);
+    if (holder->second.units == hold.units) {
+        holders_.erase(holder);
+    } else {
+        holder->second.units -= hold.units;
+        // Out of the line of the user's orders, which is as long as the limit at most.
+        OrderId* link = &holder->second.latest;
+        while (*link != order) link = &orders_.find(*link)->second.before;
+        *link = hold.before;
+    }
+    orders_.erase(order);
+    held_ -= static_cast<Units>(hold.units);
+    return static_cast<Units>(hold.units);
+}
+
+tl::expected<void, Refusal> Stock::decide_withdrawal(Units units) const {
+    if (units > remaining()) return tl::make_unexpected(sold_out(remaining()));
+    return {};
+}
+
+void Stock::apply_withdrawal(const OrderId& id, Units units) {
+    withdrawals_.emplace(id, units);
+    held_ += units;
 }
 
 void Stock::bind_key(const Fingerprint& key, const OrderId& order, Units quantity) {
@@ -80,6 +118,7 @@ void Stock::apply(const SaleTerms& terms) {
 }
 
 void Stock::reserve_room(std::size_t orders, std::size_t keys) {
+    orders_.reserve(orders);
     holders_.reserve(orders);
     keys_.reserve(keys);
 }

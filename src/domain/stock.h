@@ -2,11 +2,13 @@
 // replay after a crash run the same two functions: decide() says what may happen and changes
 // nothing, apply() makes it so.
 //
-// A held order costs one entry of 40 bytes in holders_ and, with a key, one of 40 bytes in keys_;
-// in a flat map that is at most 7/8 and just after a growth 7/16 full, at most 190 bytes together.
+// A held order costs one entry of 64 bytes in orders_, one of 40 bytes in holders_ and, with a key,
+// one of 40 bytes in keys_; in flat maps that are at most 7/8 and just after a growth 7/16 full, at
+// most 330 bytes together.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <map>
 #include <optional>
 #include <tl/expected.hpp>
 #include <variant>
@@ -50,7 +52,14 @@ public:
     decide_bound_key(const PurchaseRequest& request) const;
 
     void apply(const OrderPlaced& order);
-    // Units that no order here holds: dead letters' (rebuild only).
+    // Ends the hold of an order or of a withdrawal; what holds nothing changes nothing. The key
+    // stays bound. Returns the units that an order gave back: a withdrawal's left the stock.
+    Units release(const OrderId& order);
+    // Takes free units out of the sale until the store has taken them out of the stock: sold_out
+    // when there are not so many.
+    [[nodiscard]] tl::expected<void, Refusal> decide_withdrawal(Units units) const;
+    void apply_withdrawal(const OrderId& id, Units units);
+    // Units that no order here holds (rebuild only).
     void hold_elsewhere(Units units) { held_ += units; }
     // A finished order whose key is still bound (rebuild only).
     void bind_key(const Fingerprint& key, const OrderId& order, Units quantity);
@@ -67,7 +76,12 @@ public:
 
 private:
     struct Holder {
-        OrderId latest;
+        OrderId latest; // of the orders that hold units
+        std::uint32_t units = 0;
+    };
+    struct Hold {
+        Fingerprint user;
+        OrderId before; // the user's latest before this one, if that still holds units
         std::uint32_t units = 0;
     };
     struct BoundKey {
@@ -81,8 +95,10 @@ private:
 
     SaleTerms terms_;
     Units held_ = 0;
+    boost::unordered_flat_map<OrderId, Hold, OrderIdHash> orders_;
     Map<Holder> holders_;
     Map<BoundKey> keys_;
+    std::map<OrderId, Units> withdrawals_; // on their way through the log
 };
 
 } // namespace doorbuster

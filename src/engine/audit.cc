@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
+#include <utility>
 
 namespace doorbuster {
 namespace {
@@ -11,31 +12,40 @@ constexpr int kAttemptsMax = 5; // while operators change sales; then without th
 
 std::size_t index_of(OrderStatus status) { return static_cast<std::size_t>(status); }
 
+// What the valid records of one sale's tail took.
 struct Tail {
-    std::int64_t orders = 0;
+    std::int64_t orders = 0; // up to queued_to, as the next two
     Units units = 0;
     std::map<std::string, Units> units_by_user;
+    Units counted = 0; // up to the inventory's log_end: orders and withdrawals
 };
 
-// The valid orders of the tail, by sale: the same epoch rule as the writer's.
-std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> records) {
+// By sale: the same epoch rule as the writer's.
+std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> records,
+                                LogPosition queued_to,
+                                const std::map<SaleNo, InventoryCount>& inventory) {
     std::map<SaleNo, Epoch> barriers;
     for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
     std::map<SaleNo, Tail> tails;
+    LogPosition at = books.next;
     for (const LogRecord& record : records) {
+        const LogPosition position = std::exchange(at, at.next());
         const auto barrier = barriers.find(record.sale);
         if (barrier == barriers.end()) continue;
-        switch (record.kind) {
-        case LogRecordKind::barrier:
+        if (record.kind == LogRecordKind::barrier) {
             barrier->second = std::max(barrier->second, record.epoch);
-            break;
-        case LogRecordKind::order:
-            if (record.epoch != barrier->second) break;
-            Tail& tail = tails[record.sale];
+            continue;
+        }
+        if (record.epoch != barrier->second) continue;
+        Tail& tail = tails[record.sale];
+        const auto live = inventory.find(record.sale);
+        if (live != inventory.end() && position <= live->second.log_end) {
+            tail.counted += record.quantity;
+        }
+        if (record.kind == LogRecordKind::order && position <= queued_to) {
             ++tail.orders;
             tail.units += record.quantity;
             tail.units_by_user[record.user] += record.quantity;
-            break;
         }
     }
     return tails;
@@ -80,11 +90,26 @@ void judge_store(const SaleBooks& books, SaleAudit& row) {
     }
 }
 
+// The inventory counted a moment after the books were read. What it sold since is in the tail; what
+// it released since, or has not released yet, is the difference of the two sums of given back units.
+void judge_inventory(const SaleBooks& books, Units tail, const InventoryCount& inventory,
+                     SaleAudit& row) {
+    const Units given_back = books.units[index_of(OrderStatus::cancelled)] +
+                             books.units[index_of(OrderStatus::expired)] +
+                             books.units[index_of(OrderStatus::refused)];
+    const Units expected = books.sale.terms.stock - books.sale.sold - books.dead_letter_units -
+                           tail - (given_back - inventory.given_back);
+    if (inventory.remaining == expected) return;
+    row.violations.push_back("the inventory has " + text(inventory.remaining) +
+                             " units left, the books say " + text(expected));
+}
+
 } // namespace
 
 std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
-                             const std::map<SaleNo, Units>& inventory) {
-    auto tails = sum_tail(books, tail);
+                             LogPosition queued_to,
+                             const std::map<SaleNo, InventoryCount>& inventory) {
+    auto tails = sum_tail(books, tail, queued_to, inventory);
     std::vector<SaleAudit> rows;
     for (const SaleBooks& sale : books.sales) {
         const SaleTerms& terms = sale.sale.terms;
@@ -111,12 +136,8 @@ std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail
             }
         }
         if (const auto live = inventory.find(terms.no); live != inventory.end()) {
-            row.inventory_remaining = live->second;
-            if (live->second != row.remaining - sale.dead_letter_units) {
-                row.violations.push_back("the inventory has " + text(live->second) +
-                                         " units left, the books say " +
-                                         text(row.remaining - sale.dead_letter_units));
-            }
+            row.inventory_remaining = live->second.remaining;
+            judge_inventory(sale, queued.counted, live->second, row);
         }
         rows.push_back(std::move(row));
     }
@@ -145,37 +166,29 @@ Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
 // takes time (reading, adding up) runs on a blocking thread.
 Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sale) {
     const auto pin = reader_.pin(); // nothing between the two is pruned meanwhile
+    const LogPosition queued_to = log_.last_enqueued();
     auto read_books = [this, &sale] { return store_.books(sale); };
     const auto books = co_await blocking_.run(read_books);
     if (!books) co_return tl::make_unexpected(books.error());
 
     Judged judged;
-    std::map<SaleNo, Units> inventory;
-    std::map<SaleNo, LogPosition> counted_at;
-    LogPosition last = log_.last_enqueued();
+    std::map<SaleNo, InventoryCount> inventory;
+    LogPosition last = queued_to;
     for (const SaleBooks& entry : books->sales) {
         const SaleTerms& terms = entry.sale.terms;
         const auto count = co_await inventory_.count(terms.no, log_);
-        counted_at[terms.no] = count ? count->log_end : last;
-        last = std::max(last, counted_at[terms.no]);
         if (!count) continue;
+        last = std::max(last, count->log_end);
         // An operator changed the sale between the snapshot and the count.
         if (count->terms_version != terms.version) judged.terms_moved = true;
-        if (count->terms_version == terms.version) inventory[terms.no] = count->remaining;
+        if (count->terms_version == terms.version) inventory[terms.no] = *count;
     }
     const auto durable = co_await log_.durable(last);
     if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
     auto add_up = [&]() -> Result<void> {
-        auto tail = read_tail(reader_, books->next, last);
-        if (!tail) return tl::make_unexpected(std::move(tail.error()));
-        LogPosition at = books->next;
-        std::erase_if(*tail, [&](const LogRecord& record) {
-            const auto limit = counted_at.find(record.sale);
-            const bool is_counted = limit != counted_at.end() && at <= limit->second;
-            at = at.next();
-            return !is_counted;
-        });
-        judged.rows = judge(*books, *tail, inventory);
+        const auto tail = read_tail(reader_, books->next, last);
+        if (!tail) return tl::make_unexpected(tail.error());
+        judged.rows = judge(*books, *tail, queued_to, inventory);
         return {};
     };
     const auto added = co_await blocking_.run(add_up);

@@ -35,10 +35,12 @@ struct SaleAudit {
     [[nodiscard]] bool balanced() const { return violations.empty(); }
 };
 
-// `tail`: the log's records from books.next on. `inventory`: what the live inventory said, counted
-// against exactly these books and this tail.
+// `tail`: the log's records from books.next on. Those up to `queued_to` were in the log before the
+// books were read: what they took was free in these books. `inventory`: what the live inventory
+// counted since, under the books' terms; the tail reaches to each log_end.
 [[nodiscard]] std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
-                                           const std::map<SaleNo, Units>& inventory);
+                                           LogPosition queued_to,
+                                           const std::map<SaleNo, InventoryCount>& inventory);
 
 // Everything in the log from `from` to its end, or to `last` if that comes first.
 [[nodiscard]] Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,

@@ -3,7 +3,7 @@
 namespace doorbuster {
 namespace {
 
-constexpr Duration kListWait{2'000}; // the writer is milliseconds behind unless the store is down
+constexpr Duration kWriterWait{2'000}; // it is milliseconds behind unless the store is down
 
 } // namespace
 
@@ -31,10 +31,27 @@ Task<Result<Order>> OrderService::find(const OrderId& id) {
     co_return co_await blocking_.run(look);
 }
 
-Task<Result<std::vector<Order>>> OrderService::list(SaleNo sale, const OrderFilter& filter,
-                                                    const std::optional<OrderId>& after,
-                                                    std::size_t limit) {
-    static_cast<void>(co_await writer_.reached(log_.last_enqueued(), kListWait));
+Task<Result<Lifecycle::Change>> OrderService::change(OrderChange change) {
+    auto changed = co_await lifecycle_.change(change);
+    if (!changed || changed->verdict != ChangeVerdict::unknown) co_return changed;
+    const auto order = co_await find(change.order);
+    if (!order) co_return tl::make_unexpected(order.error());
+    if (order->status == OrderStatus::queued) {
+        const bool is_stored = co_await writer_.reached(log_.last_enqueued(), kWriterWait);
+        if (!is_stored) co_return fail(Errc::unavailable, "the order is not in the store yet");
+    }
+    changed = co_await lifecycle_.change(std::move(change));
+    // A dead letter: promised, and not in the store until an operator has seen to it.
+    if (changed && changed->verdict == ChangeVerdict::unknown) {
+        co_return fail(Errc::unavailable, "the order could not be stored");
+    }
+    co_return changed;
+}
+
+Task<Result<OrderPage>> OrderService::list(SaleNo sale, const OrderFilter& filter,
+                                           const std::optional<OrderId>& after,
+                                           std::size_t limit) {
+    static_cast<void>(co_await writer_.reached(log_.last_enqueued(), kWriterWait));
     auto read = [&] { return store_.list_orders(sale, filter, after, limit); };
     co_return co_await blocking_.run(read);
 }

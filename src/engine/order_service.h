@@ -1,4 +1,5 @@
-// Looking orders up, wherever they stand: in the store, or still in the log only. Any core.
+// Orders behind the purchase: looking them up, wherever they stand (in the store, or still in the
+// log only), and changing them. Any core.
 #pragma once
 
 #include <optional>
@@ -6,6 +7,8 @@
 
 #include "domain/log_record.h"
 #include "domain/order.h"
+#include "domain/order_life.h"
+#include "engine/lifecycle.h"
 #include "engine/order_writer.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
@@ -19,15 +22,19 @@ namespace doorbuster {
 
 class OrderService {
 public:
-    OrderService(OrderStore& store, OrderLog& log, OrderWriter& writer, BlockingPool& blocking)
-        : store_(store), log_(log), writer_(writer), blocking_(blocking) {}
+    OrderService(OrderStore& store, OrderLog& log, OrderWriter& writer, Lifecycle& lifecycle,
+                 BlockingPool& blocking)
+        : store_(store), log_(log), writer_(writer), lifecycle_(lifecycle), blocking_(blocking) {}
 
     // `queued` while only the log has it, never not_found after its 202.
     Task<Result<Order>> find(const OrderId& id);
+    // Pays or cancels. An order that only the log has waits a little for the writer, then it is
+    // Errc::unavailable. Errc::not_found; whatever the store decided is the Change's verdict.
+    Task<Result<Lifecycle::Change>> change(OrderChange change);
     // Oldest first. Waits a little for the writer, so that every order accepted before the call is
     // there; while the store lags behind for longer, what it has.
-    Task<Result<std::vector<Order>>> list(SaleNo sale, const OrderFilter& filter,
-                                          const std::optional<OrderId>& after, std::size_t limit);
+    Task<Result<OrderPage>> list(SaleNo sale, const OrderFilter& filter,
+                                 const std::optional<OrderId>& after, std::size_t limit);
 
 private:
     [[nodiscard]] Result<Order> find_blocking(const OrderId& id);
@@ -35,6 +42,7 @@ private:
     OrderStore& store_;
     OrderLog& log_;
     OrderWriter& writer_;
+    Lifecycle& lifecycle_;
     BlockingPool& blocking_;
 };
 

@@ -31,6 +31,12 @@ public:
                 static_cast<std::int64_t>(sale.refused);
         }
     }
+    void move(SaleNo sale, OrderStatus from, OrderStatus to, std::int64_t orders) {
+        const std::lock_guard lock(mutex_);
+        Counts& counts = counts_[sale];
+        counts[static_cast<std::size_t>(from)] -= orders;
+        counts[static_cast<std::size_t>(to)] += orders;
+    }
     [[nodiscard]] std::map<SaleNo, Counts> counts() const {
         const std::lock_guard lock(mutex_);
         return counts_;

@@ -129,6 +129,7 @@ void OrderWriter::run(LogPosition from) {
             next_ = from;
         }
         moved_.notify_all();
+        if (options_.on_stored) options_.on_stored(batch->records);
     }
 }
 

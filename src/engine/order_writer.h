@@ -11,11 +11,13 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "base/latency.h"
 #include "base/result.h"
 #include "domain/ids.h"
+#include "domain/log_record.h"
 #include "engine/order_tally.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
@@ -31,6 +33,8 @@ public:
         // Called on the writer's thread when the store is lost for good; should end the process.
         std::function<void(const Error&)> on_fatal;
         OrderTally* tally = nullptr; // told of every batch
+        // Called on the writer's thread with the records that the store has by now; must not block.
+        std::function<void(std::span<const LogRecord>)> on_stored;
     };
     OrderWriter(OrderLogReader& log, OrderStore& store, const Clock& clock, Options options);
     ~OrderWriter();

@@ -7,8 +7,8 @@
 #include <string>
 #include <thread>
 
-#include "engine/fake_order_store.h"
 #include "ports/fake_order_log.h"
+#include "ports/fake_order_store.h"
 #include "runtime/task_fixture.h"
 
 namespace doorbuster {
@@ -26,7 +26,7 @@ protected:
         SaleTerms terms;
         terms.id = "demo";
         terms.stock = 1'000'000;
-        ASSERT_TRUE(store_.create_sale(terms, ""));
+        ASSERT_TRUE(store_.create_sale(terms, "", "test"));
         log_.set_durability(FakeOrderLog::Durability::at_once);
     }
     OrderWriter::Options options() {
@@ -51,7 +51,7 @@ protected:
 
     ManualClock clock_{kNoon};
     FakeOrderLog log_;
-    FakeOrderStore store_;
+    FakeOrderStore store_{&clock_};
     OrderTally tally_;
     std::promise<Error> fatal_;
     std::uint64_t made_ = 0;
@@ -108,13 +108,13 @@ TEST_F(OrderWriterTest, BacksOffBetweenItsTriesAlsoWhileSomebodyWaits) {
 
 TEST_F(OrderWriterTest, GivesUpWhenTheStoreIsLostForGood) {
     for (const Errc errc : {Errc::fenced, Errc::corrupt}) {
-        FakeOrderStore store;
+        FakeOrderStore store(&clock_);
         std::promise<Error> fatal;
         OrderWriter::Options options;
         options.on_fatal = [&fatal](const Error& error) { fatal.set_value(error); };
         SaleTerms terms;
         terms.id = "demo";
-        ASSERT_TRUE(store.create_sale(terms, ""));
+        ASSERT_TRUE(store.create_sale(terms, "", "test"));
         store.fail_applies({make_error_code(errc), "gone"}, 1);
         enqueue(1);
         OrderWriter writer(log_, store, clock_, options);

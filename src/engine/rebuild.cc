@@ -20,10 +20,11 @@ constexpr Duration kKeysKept = std::chrono::hours(24);
 struct Rebuild::Snapshot final : SaleSnapshotSink {
     explicit Snapshot(const Fingerprinter& with) : fingerprints(with) {}
 
-    void sale(const StoredSale& sale, Units dead_letter_units) override {
+    void sale(const StoredSale& sale, Units dead_letter_units, Units given_back) override {
         SaleImage& image = images.emplace_back();
         image.terms = sale.terms;
         image.epoch = sale.epoch;
+        image.given_back = given_back;
         held_units.push_back(sale.sold + dead_letter_units);
         tallies.emplace_back();
     }

@@ -1,11 +1,13 @@
 // For tests: an order log in memory that is as full, as slow and as durable as the test says. Any
-// thread may use it and change its mood. Its two faces are one object here.
+// thread may use it and change its mood. Its two faces are one object here. It keeps every record,
+// unless it is told to forget those that are stored.
 #pragma once
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,9 +33,15 @@ public:
         const std::lock_guard lock(mutex_);
         durability_ = durability;
     }
-    void set_room(std::uint64_t records) { // that it still takes
+    enum class Room { for_all, for_all_but_barriers }; // what the room is counted for
+    void set_room(std::uint64_t records, Room room = Room::for_all) { // that it still takes
         const std::lock_guard lock(mutex_);
         room_ = records;
+        barriers_need_room_ = room == Room::for_all;
+    }
+    void forget_what_is_stored() { // from now on; records() and find() do not know it any more
+        const std::lock_guard lock(mutex_);
+        forgets_ = true;
     }
     void make_durable() { // everything enqueued so far
         const std::lock_guard lock(mutex_);
@@ -46,7 +54,7 @@ public:
     }
     [[nodiscard]] std::vector<LogRecord> records() const {
         const std::lock_guard lock(mutex_);
-        return records_;
+        return {records_.begin(), records_.end()};
     }
     [[nodiscard]] std::size_t waiting() const { // calls of durable() that are not answered yet
         const std::lock_guard lock(mutex_);
@@ -60,12 +68,14 @@ public:
     // OrderLog.
     std::optional<LogPosition> enqueue(const LogRecordView& record) override {
         const std::lock_guard lock(mutex_);
-        if (room_ == 0) return std::nullopt;
-        --room_;
+        if (record.kind != LogRecordKind::barrier || barriers_need_room_) {
+            if (room_ == 0) return std::nullopt;
+            --room_;
+        }
         records_.push_back({record.kind, record.sale, record.epoch, record.order, record.quantity,
                             std::string(record.user), std::string(record.key)});
         if (durability_ == Durability::at_once) settle();
-        return LogPosition(records_.size());
+        return last();
     }
     Task<Step<void>> durable(LogPosition position) override {
         if (is_durable(position)) co_return Step<void>();
@@ -85,23 +95,27 @@ public:
     }
     [[nodiscard]] LogPosition last_enqueued() const override {
         const std::lock_guard lock(mutex_);
-        return LogPosition(records_.size());
+        return last();
     }
     [[nodiscard]] std::uint64_t lag_records() const override {
         const std::lock_guard lock(mutex_);
-        return records_.size() + 1 - stored_.get();
+        return last().next().get() - stored_.get();
     }
     [[nodiscard]] Result<std::optional<LogRecord>> find(const OrderId& order) override {
         const std::lock_guard lock(mutex_);
-        for (std::size_t i = 0; i < durable_.get(); ++i) {
-            if (records_[i].order == order) return std::optional(records_[i]);
+        for (LogPosition at = first_; at <= durable_; at = at.next()) {
+            const LogRecord& record = records_[at.get() - first_.get()];
+            if (record.kind == LogRecordKind::order && record.order == order) return record;
         }
         return std::optional<LogRecord>();
     }
 
     // OrderLogReader.
     [[nodiscard]] const std::string& id() const override { return id_; }
-    [[nodiscard]] LogPosition first() const override { return LogPosition(1); }
+    [[nodiscard]] LogPosition first() const override {
+        const std::lock_guard lock(mutex_);
+        return first_;
+    }
     [[nodiscard]] LogPosition end() const override {
         const std::lock_guard lock(mutex_);
         return durable_.next();
@@ -111,14 +125,14 @@ public:
         std::unique_lock lock(mutex_);
         changed_.wait_for(lock, wait_max, [&] { return read_error_ || from <= durable_; });
         if (read_error_) return tl::make_unexpected(*read_error_);
-        if (from < first() || from > durable_.next()) {
+        if (from < first_ || from > durable_.next()) {
             return fail(Errc::foreign_log, "a position outside the log");
         }
         LogBatch batch;
         batch.first = from;
         batch.next = from;
         while (batch.next <= durable_ && batch.records.size() < records_max) {
-            batch.records.push_back(records_[batch.next.get() - 1]);
+            batch.records.push_back(records_[batch.next.get() - first_.get()]);
             batch.next = batch.next.next();
         }
         return batch;
@@ -126,14 +140,34 @@ public:
     void stored(LogPosition next) override {
         const std::lock_guard lock(mutex_);
         stored_ = next;
+        forget();
     }
-    [[nodiscard]] std::unique_ptr<LogPin> pin() override { return std::make_unique<LogPin>(); }
+    [[nodiscard]] std::unique_ptr<LogPin> pin() override {
+        const std::lock_guard lock(mutex_);
+        ++pins_;
+        return std::make_unique<Pin>(*this);
+    }
 
 private:
     struct Waiting {
         LogPosition position;
         Executor home;
         Resume<bool> resume;
+    };
+
+    class Pin final : public LogPin {
+    public:
+        explicit Pin(FakeOrderLog& log) : log_(log) {}
+        ~Pin() override {
+            const std::lock_guard lock(log_.mutex_);
+            --log_.pins_;
+            log_.forget();
+        }
+        Pin(const Pin&) = delete;
+        Pin& operator=(const Pin&) = delete;
+
+    private:
+        FakeOrderLog& log_;
     };
 
     [[nodiscard]] bool gives_up() const {
@@ -145,9 +179,17 @@ private:
         refusal.reason = PurchaseOutcome::unavailable;
         return tl::make_unexpected(Stop(refusal));
     }
-    // With the mutex. A Task goes on by a post to its core, so nothing of it runs in here.
+    // The rest with the mutex.
+    [[nodiscard]] LogPosition last() const {
+        return LogPosition(first_.get() + records_.size() - 1);
+    }
+    void forget() {
+        if (!forgets_ || pins_ > 0) return;
+        for (; first_ < stored_ && !records_.empty(); first_ = first_.next()) records_.pop_front();
+    }
+    // A Task goes on by a post to its core, so nothing of it runs in here.
     void settle() {
-        durable_ = LogPosition(records_.size());
+        durable_ = last();
         for (Waiting& waiting : waiting_) {
             auto go_on = [resume = std::move(waiting.resume)]() mutable { resume(true); };
             boost::asio::post(waiting.home, std::move(go_on));
@@ -161,7 +203,11 @@ private:
     std::condition_variable changed_;
     Durability durability_ = Durability::at_once;
     std::uint64_t room_ = UINT64_MAX;
-    std::vector<LogRecord> records_; // position 1 first
+    bool barriers_need_room_ = true;
+    bool forgets_ = false;
+    int pins_ = 0;
+    std::deque<LogRecord> records_; // from first_ on
+    LogPosition first_{1};
     LogPosition durable_{0};
     LogPosition stored_{1};
     std::optional<Error> read_error_;

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/fingerprint.h"
@@ -70,7 +72,8 @@ struct Reservation {
 struct SaleImage {
     SaleTerms terms;
     Epoch epoch;
-    Units units_elsewhere = 0; // held without an entry below (dead letters)
+    Units units_elsewhere = 0; // held without an entry below: a sale closed long ago
+    Units given_back = 0;      // units of all orders that ended without a buyer, ever
     std::vector<OrderPlaced> live;
     struct Key {
         Fingerprint key;
@@ -84,6 +87,17 @@ struct InventoryCount {
     Units remaining = 0;
     LogPosition log_end; // every hold counted has its record at or below this position
     std::int64_t terms_version = 0;
+    Units given_back = 0; // of the store's, what is released here: see SaleImage
+};
+
+// Units that an operator takes out of a sale's stock (design.md section 4, rule 11). The texts are
+// the caller's.
+struct Withdrawal {
+    SaleNo sale;
+    OrderId id;
+    Units units = 0;
+    std::string_view who; // for the journal
+    std::string_view key; // Idempotency-Key; empty: none
 };
 
 class Inventory {
@@ -104,6 +118,14 @@ public:
     virtual Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) = 0;
     // Any core. Newer terms; older ones change nothing. Errc::not_found for a cold sale.
     virtual Task<Result<void>> set_terms(const SaleTerms& terms) = 0;
+    // Any core. Holds the units and enqueues the withdrawal's record, in one turn. sold_out (with
+    // what remains) when so many are not free; `overloaded`, `unavailable` as reserve().
+    virtual Task<Step<LogPosition>> withdraw(const Withdrawal& withdrawal, OrderLog& log) = 0;
+    // Any core. In one turn: takes the sale's newer terms, and drops the holds of these orders and
+    // withdrawals; those that hold nothing (any more) change nothing. Errc::fenced when the sale is
+    // cold or the epoch is not the one that is installed.
+    virtual Task<Result<void>> release(const SaleTerms& terms, Epoch epoch,
+                                       std::span<const OrderId> orders) = 0;
     virtual Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) = 0;
 };
 

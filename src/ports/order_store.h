@@ -15,8 +15,10 @@
 
 #include "base/result.h"
 #include "domain/ids.h"
+#include "domain/journal.h"
 #include "domain/log_record.h"
 #include "domain/order.h"
+#include "domain/order_life.h"
 #include "domain/sale.h"
 #include "domain/time.h"
 
@@ -47,6 +49,7 @@ struct ApplyReport {
     std::size_t voided = 0;       // of an epoch that had been closed
     std::size_t dead_letters = 0; // failed alone, for their own reason
     std::size_t conflicts = 0;    // times the version guard sent the batch back
+    std::size_t withdrawals = 0;  // units that an operator took out of the stock
     std::vector<Sale> sales;      // confirmed and refused, sale by sale
 };
 
@@ -56,6 +59,14 @@ enum class StockGuard : std::uint8_t { version_and_stock };
 struct OrderFilter {
     std::optional<OrderStatus> status;
     std::optional<std::string> user;
+};
+
+// A page of a list. A store looks at a bounded number of orders in one call, so that a rare user or
+// status among millions costs many short calls instead of a long one: such a page has fewer orders
+// than were asked for, or none, and still a `next`.
+struct OrderPage {
+    std::vector<Order> orders;
+    std::optional<OrderId> next; // go on behind it; nullopt: that was all
 };
 
 struct SaleBooks {
@@ -82,11 +93,35 @@ struct Books {
     std::vector<SaleBooks> sales;
 };
 
+// What the store has given back in one sale, and the inventory may not know yet (design.md section
+// 4, rule 9): orders that ended without a buyer, and withdrawals, whose units left the stock.
+struct GiveBack {
+    StoredSale sale; // its terms, and the epoch that the release names
+    std::vector<OrderId> orders;
+};
+
+// What became of the changes that were asked for, in their order.
+struct ChangeReport {
+    struct Change {
+        ChangeVerdict verdict = ChangeVerdict::unknown;
+        OrderStatus before = OrderStatus::queued;
+        Order order; // as it is now; empty if it is unknown
+    };
+    std::vector<Change> changes;
+    std::vector<GiveBack> given_back;
+};
+
+struct ExpiryReport {
+    std::vector<GiveBack> given_back; // exactly the orders that expired
+    std::optional<TimePoint> next_due; // of those that were left
+};
+
 // What one sale's rebuild reads, order by order, so that a million of them need no list.
 class SaleSnapshotSink {
 public:
     virtual ~SaleSnapshotSink() = default;
-    virtual void sale(const StoredSale& sale, Units dead_letter_units) = 0;
+    // `given_back`: units of all orders that ended without a buyer.
+    virtual void sale(const StoredSale& sale, Units dead_letter_units, Units given_back) = 0;
     virtual void order(const OrderId& id, const std::string& user, const std::string& key,
                        Units quantity, OrderStatus status) = 0;
     // An order of this sale that could not be stored: it keeps its units, its user's and its key.
@@ -105,13 +140,13 @@ public:
     // Sales. `created_as` is the request's canonical text: the same again gives the sale that is
     // there (second: false), another one under the same id is Errc::conflict.
     [[nodiscard]] virtual Result<std::pair<StoredSale, bool>>
-    create_sale(const SaleTerms& terms, const std::string& created_as) = 0;
+    create_sale(const SaleTerms& terms, const std::string& created_as, const std::string& who) = 0;
     [[nodiscard]] virtual Result<StoredSale> find_sale(std::string_view id) = 0;
     // By id, behind `after` ("" for the first page).
     [[nodiscard]] virtual Result<std::vector<StoredSale>> list_sales(const std::string& after,
                                                                      std::size_t limit) = 0;
-    // Reads the terms, lets `change` alter them (or refuse), writes them with the next version, all
-    // in one transaction. With a `key`, a change that was made under it before is not made again;
+    // Reads the terms, lets `change` alter them (or refuse), writes them with the next version and
+    // the note into the journal, all in one transaction. With a `key`, a change that was made under it before is not made again;
     // another `request` under that key is Errc::conflict.
     using TermsChange = std::function<Result<void>(StoredSale&)>;
     struct ChangeKey {
@@ -120,7 +155,15 @@ public:
     };
     [[nodiscard]] virtual Result<StoredSale> change_sale(const std::string& id,
                                                          const TermsChange& change,
-                                                         const std::optional<ChangeKey>& key) = 0;
+                                                         const std::optional<ChangeKey>& key,
+                                                         const JournalNote& note) = 0;
+    // The request that was made under this key; Errc::not_found when none was.
+    [[nodiscard]] virtual Result<std::string> find_change(SaleNo sale, const std::string& key) = 0;
+    // Has the writer applied this withdrawal? (LogRecordKind::withdraw)
+    [[nodiscard]] virtual Result<bool> is_withdrawn(const OrderId& withdrawal) = 0;
+    // Oldest first, behind `after`.
+    [[nodiscard]] virtual Result<std::vector<JournalEntry>>
+    journal(SaleNo sale, std::int64_t after, std::size_t limit) = 0;
 
     // Opens the next epoch of these sales (all of them when empty) and returns them with it.
     [[nodiscard]] virtual Result<std::vector<StoredSale>>
@@ -136,9 +179,21 @@ public:
                                                     std::span<const LogRecord> records,
                                                     StockGuard guard) = 0;
 
+    // The lifecycle's thread only, each in one transaction. A change is decided by domain's decide()
+    // under the order's version; whatever ends without a buyer leaves a give-back row.
+    [[nodiscard]] virtual Result<ChangeReport>
+    change_orders(std::span<const OrderChange> changes) = 0;
+    // Expires what is due, the longest overdue first, at most `orders_max`.
+    [[nodiscard]] virtual Result<ExpiryReport> expire_due(std::size_t orders_max) = 0;
+    // Give-back rows behind `after`, by sale; at most `orders_max`.
+    [[nodiscard]] virtual Result<std::vector<GiveBack>>
+    pending_give_backs(const std::optional<OrderId>& after, std::size_t orders_max) = 0;
+    // Ticks them off; those of a sale that has opened another epoch meanwhile stay.
+    [[nodiscard]] virtual Result<void> give_backs_done(std::span<const GiveBack> done) = 0;
+
     [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0; // Errc::not_found
-    // Oldest first, behind `after`.
-    [[nodiscard]] virtual Result<std::vector<Order>>
+    // Oldest first, behind `after`; at most `limit`.
+    [[nodiscard]] virtual Result<OrderPage>
     list_orders(SaleNo sale, const OrderFilter& filter, const std::optional<OrderId>& after,
                 std::size_t limit) = 0;
     // The books of one sale, or of all of them when nullopt, in one snapshot.

@@ -13,7 +13,6 @@ DOORBUSTER_CRASH_SEED repeats a run's choices, DOORBUSTER_CRASH_ROUNDS changes t
 """
 
 import collections
-import itertools
 import json
 import os
 import random
@@ -21,9 +20,11 @@ import threading
 import time
 
 from harness import contract
+from harness.promises import (Books, Kill, Purchase, check_replays, exported, is_replay,
+                              settle_doubts)
 from harness.server import run_command
-from harness.settings import BOUND_S, LOAD_S, scaled
-from harness.swarm import Swarm, run_all
+from harness.settings import BOUND_S, scaled
+from harness.swarm import run_all
 from harness.waiting import eventually
 
 ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_ROUNDS", scaled(120, 50)))
@@ -32,44 +33,6 @@ CONNECTIONS = 32
 LIMIT = 3
 BIG, SMALL = "crash-big", "crash-small"  # never sold out; sold out in most rounds
 FULL_CHECK_EVERY = 10
-
-
-class Purchase:
-    """One request: what was asked, and what it was promised (None: unknown or refused)."""
-
-    __slots__ = ("sale", "user", "quantity", "key", "order")
-
-    def __init__(self, sale, user, quantity, key):
-        self.sale = sale
-        self.user = user
-        self.quantity = quantity
-        self.key = key
-        self.order = None
-
-
-class Books:
-    """What the clients know, to be compared with what the server says."""
-
-    def __init__(self):
-        self.promised = {}  # order id -> Purchase
-        self.keyed = []  # purchases with a key whose outcome is known to be a yes
-        self.stock = {BIG: 0, SMALL: 0}
-        self.in_doubt = []  # keyed purchases that were in flight at the last kill
-
-    def promise(self, purchase: Purchase, order: dict, replay: bool) -> None:
-        assert order["sale_id"] == purchase.sale and order["user_id"] == purchase.user, order
-        assert order["quantity"] == purchase.quantity, order
-        if purchase.key is None:
-            assert not replay, "a replay without a key"
-            assert order["order_id"] not in self.promised, f"given out twice: {order}"
-        elif purchase.order is not None:
-            assert order == purchase.order, f"one key, two answers: {order} {purchase.order}"
-            return
-        purchase.order = order
-        known = self.promised.setdefault(order["order_id"], purchase)
-        assert known is purchase, f"given out to two buyers: {order}"
-        if purchase.key is not None:
-            self.keyed.append(purchase)
 
 
 def attempts(dice: random.Random, number: int):
@@ -108,13 +71,13 @@ class Restock:
         except Exception:  # pylint: disable=broad-except
             pass  # the server was killed meanwhile; finish() tries again
 
-    def finish(self, books: Books) -> None:
+    def finish(self, stock: dict) -> None:
         server, sale, add, key = self._arguments
         if self._thread.ident is not None:  # the kill may have come before it began
             self._thread.join(BOUND_S)
         shown = server.restock(sale, add, key)
-        books.stock[sale] += add
-        assert shown["stock"] == books.stock[sale], "a delivery counts once"
+        stock[sale] += add
+        assert shown["stock"] == stock[sale], "a delivery counts once"
 
 
 def rush_until_killed(server, books: Books, dice: random.Random, number: int) -> tuple:
@@ -123,46 +86,25 @@ def rush_until_killed(server, books: Books, dice: random.Random, number: int) ->
     promised_before = len(books.promised)
     codes = collections.Counter()
     new_promises = []
-    kill_after = dice.randint(1, 400)
-    moment = dice.choice(("behind a yes", "behind a yes", "by the clock", "burst", "burst"))
-    timer = restock = None
-    restock_after = dice.randint(max(1, kill_after - 20), kill_after)
+    kill = Kill(server, dice)
+    restock = None
+    restock_after = dice.randint(max(1, kill.after - 20), kill.after)
     if dice.random() < 0.3:
         restock = Restock(server, dice.choice((BIG, SMALL)), dice.randint(1, 50),
                           f"delivery-in-flight-{number}")
 
     def on_answer(purchase, status, head, body):
-        nonlocal timer
         answer = json.loads(body)
         if status != 202:
             codes[answer["code"]] += 1
             return
-        new_promises.append((purchase, answer, b"replayed: true" in head.lower()))
+        new_promises.append((purchase, answer, is_replay(head)))
         if len(new_promises) == restock_after and restock is not None:
             restock.begin()
-        if len(new_promises) == kill_after:
-            if moment == "behind a yes":
-                server.process.kill()
-            elif moment == "by the clock":
-                timer = threading.Timer(dice.uniform(0.0, 0.15), server.process.kill)
-                timer.start()
+        kill.counted(len(new_promises))
 
-    requests = ((purchase, server.purchase_bytes(purchase.sale, purchase.user, purchase.quantity,
-                                                 purchase.key))
-                for purchase in attempts(dice, number))
-    with Swarm(server.port, CONNECTIONS, depth=dice.choice((1, 1, 2, 4, 8))) as swarm:
-        if moment == "burst":
-            # All at once, killed at the first answer's first byte: whatever is answered early
-            # has had no time to be written.
-            swarm.run(itertools.islice(requests, dice.randint(50, 400)), on_answer, LOAD_S)
-            swarm.burst(requests, server.process.kill)
-            swarm.run((), on_answer, LOAD_S)
-        else:
-            swarm.run(requests, on_answer, LOAD_S)
-        in_flight = list(swarm.unanswered)
-    if timer is not None:
-        timer.join()
-    server.process.wait()
+    requests = ((purchase, purchase.bytes_for(server)) for purchase in attempts(dice, number))
+    in_flight = kill.rush(requests, on_answer, CONNECTIONS)
     for purchase, answer, replay in new_promises:
         books.promise(purchase, answer, replay)
     books.in_doubt = [purchase for purchase in in_flight if purchase.key is not None]
@@ -171,53 +113,19 @@ def rush_until_killed(server, books: Books, dice: random.Random, number: int) ->
     return len(books.promised) - promised_before, len(in_flight), restock
 
 
-def check_promised(server, purchases) -> None:
+def check_promised(server, books: Books, purchases) -> None:
     """Every one of these orders can be read by its buyer, as it was promised."""
     def on_answer(purchase, status, _head, body):
         assert status == 200, f"promised and gone: {purchase.order}: {status} {body!r}"
         shown = json.loads(body)
-        for name in ("order_id", "sale_id", "user_id", "quantity", "created_at"):
-            assert shown[name] == purchase.order[name], (shown, purchase.order)
+        books.check_promise(shown)
         assert shown["status"] in ("queued", "confirmed"), shown
 
     run_all(server, ((purchase, server.order_bytes(purchase.order["order_id"], purchase.user))
                      for purchase in purchases), on_answer, connections=8, depth=8)
 
 
-def check_replays(server, purchases) -> None:
-    """Every one of these keys answers the same 202 again."""
-    def on_answer(purchase, status, head, body):
-        assert status == 202, f"promised and refused: {purchase.order}: {status} {body!r}"
-        assert json.loads(body) == purchase.order, (body, purchase.order)
-        assert b"idempotency-replayed: true" in head.lower(), head
-
-    run_all(server, ((purchase, server.purchase_bytes(purchase.sale, purchase.user,
-                                                      purchase.quantity, purchase.key))
-                     for purchase in purchases), on_answer, connections=8, depth=4)
-
-
-def settle_doubts(server, books: Books) -> None:
-    """Who never heard an answer asks again with the key, twice: one order, or a no."""
-    for purchase in dict.fromkeys(books.in_doubt):
-        responses = [server.buy(purchase.sale, purchase.user, purchase.quantity, purchase.key)
-                     for _ in range(2)]
-        if responses[0].status == 202:
-            books.promise(purchase, responses[0].json(),
-                          responses[0].header("idempotency-replayed") == "true")
-            assert contract.expect(responses[1], 202) == purchase.order
-        else:
-            contract.expect(responses[0], 409, "sold_out")
-    books.in_doubt = []
-
-
-def exported(server, sale: str) -> list:
-    result = run_command("export", "orders", "--sale", sale, "--format", "ndjson", "--url",
-                         server.url, bound_s=LOAD_S)
-    assert result.status == 0, result
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def check_everything(server, books: Books) -> int:
+def check_everything(server, books: Books, stock: dict) -> int:
     """The clients' books against the server's, order by order; how many orders there are."""
     orders = {}
     for sale in (BIG, SMALL):
@@ -228,11 +136,11 @@ def check_everything(server, books: Books) -> int:
             assert order["order_id"] not in orders, f"there twice: {order}"
             orders[order["order_id"]] = order
             per_user[order["user_id"]] += order["quantity"]
-        assert units <= books.stock[sale], f"{sale} is oversold: {units} > {books.stock[sale]}"
+        assert units <= stock[sale], f"{sale} is oversold: {units} > {stock[sale]}"
         over = {user: count for user, count in per_user.items() if count > LIMIT}
         assert not over, f"more than {LIMIT} units: {over}"
-        contract.check_audit(server.audit(sale), stock=books.stock[sale], sold=units,
-                             inventory_remaining=books.stock[sale] - units)
+        contract.check_audit(server.audit(sale), stock=stock[sale], sold=units,
+                             inventory_remaining=stock[sale] - units)
     missing = [purchase.order for order, purchase in books.promised.items()
                if order not in orders]
     assert not missing, f"{len(missing)} promised orders are gone, such as {missing[:3]}"
@@ -247,10 +155,10 @@ def check_everything(server, books: Books) -> int:
     return len(orders)
 
 
-def deliver(server, books: Books, sale: str, add: int, key: str) -> None:
+def deliver(server, stock: dict, sale: str, add: int, key: str) -> None:
     restock = Restock(server, sale, add, key)
     restock.begin()
-    restock.finish(books)
+    restock.finish(stock)
 
 
 def test_no_promise_is_lost_by_kills_at_random_moments(make_server, capsys):
@@ -259,9 +167,9 @@ def test_no_promise_is_lost_by_kills_at_random_moments(make_server, capsys):
         print(f"\ncrash test: {ROUNDS} rounds, DOORBUSTER_CRASH_SEED={SEED}", flush=True)
     server = make_server()
     books = Books()
-    for sale, stock in ((BIG, 5_000), (SMALL, 20)):
-        server.create_sale(stock, sale=sale, per_user_limit=LIMIT)
-        books.stock[sale] = stock
+    stock = {BIG: 5_000, SMALL: 20}
+    for sale in (BIG, SMALL):
+        server.create_sale(stock[sale], sale=sale, per_user_limit=LIMIT)
 
     counted = number = 0
     while counted < ROUNDS:
@@ -269,8 +177,8 @@ def test_no_promise_is_lost_by_kills_at_random_moments(make_server, capsys):
         assert number < 4 * ROUNDS, f"only {counted} of {number} kills met requests in flight"
         number += 1
         known = len(books.promised)
-        deliver(server, books, BIG, 5_000, f"delivery-{number}")
-        deliver(server, books, SMALL, dice.randint(1, 30), f"small-delivery-{number}")
+        deliver(server, stock, BIG, 5_000, f"delivery-{number}")
+        deliver(server, stock, SMALL, dice.randint(1, 30), f"small-delivery-{number}")
         promised, in_flight, restock = rush_until_killed(server, books, dice, number)
         assert promised > 0, f"round {number}: nothing was promised since the last kill"
         counted += in_flight > 0
@@ -281,26 +189,26 @@ def test_no_promise_is_lost_by_kills_at_random_moments(make_server, capsys):
             server.kill()
         server.start()
         if restock is not None:
-            restock.finish(books)
+            restock.finish(stock)
         settle_doubts(server, books)
         recent = list(books.promised.values())[known:]
-        check_promised(server, recent)
+        check_promised(server, books, recent)
         keyed = [purchase for purchase in recent if purchase.key is not None]
         check_replays(server, keyed)
         for sale in (BIG, SMALL):
-            contract.check_audit(server.audit(sale), stock=books.stock[sale])
+            contract.check_audit(server.audit(sale), stock=stock[sale])
         if number % FULL_CHECK_EVERY == 0:
-            check_everything(server, books)
+            check_everything(server, books, stock)
 
-    total = check_everything(server, books)
+    total = check_everything(server, books, stock)
     check_replays(server, dice.sample(books.keyed, min(2_000, len(books.keyed))))
     for sale in (BIG, SMALL):
         eventually(lambda sale=sale: server.audit(sale)["orders"].get("queued", 0) == 0,
                    f"all orders of {sale} are in the store")
         offline = run_command("audit", "--data", server.data, "--sale", sale, "--json")
         assert offline.status == 0, offline
-        contract.check_audit(offline.json()[0], stock=books.stock[sale])
-    assert check_everything(server, books) == total
+        contract.check_audit(offline.json()[0], stock=stock[sale])
+    assert check_everything(server, books, stock) == total
     audit = server.audit(BIG)
     assert audit["orders"].get("refused", 0) == 0, "the store's guard never has to stop an order"
     with capsys.disabled():

@@ -17,7 +17,7 @@
 #include "adapters/http/message.h"
 #include "adapters/http/response_writer.h"
 #include "engine/audit.h"
-#include "fake_order_store.h"
+#include "ports/fake_order_store.h"
 #include "require.h"
 #include "shop.h"
 
@@ -84,7 +84,7 @@ private:
 
 class Oracle {
 public:
-    Oracle(FakeOrderStore& store, unsigned options) : store_(store), options_(options) {}
+    Oracle(fixture::FakeOrderStore& store, unsigned options) : store_(store), options_(options) {}
 
     void check(const SentRequest& sent, const http::Response& response) {
         const http::Request request = sent.request();
@@ -117,17 +117,17 @@ public:
                     row.sale_id + ": " + (row.balanced() ? "" : row.violations.front()));
         }
         std::size_t promised = 0;
-        for (const auto& [id, order] : store_.orders()) {
-            const auto at = promises_.find(id.text());
+        for (const Order& order : store_.orders()) {
+            const std::string id = order.id.text();
+            const auto at = promises_.find(id);
             if (at == promises_.end()) {
-                require(announced_.contains(id.text()), "an order was promised or announced",
-                        id.text());
+                require(announced_.contains(id), "an order was promised or announced", id);
                 continue;
             }
             ++promised;
             require(at->second.user == order.user && at->second.quantity == order.quantity &&
                         order.status == OrderStatus::confirmed,
-                    "an order is what was promised", id.text());
+                    "an order is what was promised", id);
         }
         require(promised == promises_.size(), "every promise is an order");
     }
@@ -353,7 +353,7 @@ private:
                 "an order is shown to its buyer", answer.text);
     }
 
-    FakeOrderStore& store_;
+    fixture::FakeOrderStore& store_;
     unsigned options_;
     std::map<Key, std::string> keys_;         // to the order's id
     std::map<std::string, Promise> promises_; // by order id: what 202s said

@@ -19,11 +19,14 @@
 #include "engine/order_writer.h"
 #include "engine/rebuild.h"
 #include "engine/sale_service.h"
-#include "fake_order_log.h"
-#include "fake_order_store.h"
+#include "ports/fake_order_log.h"
+#include "ports/fake_order_store.h"
 #include "require.h"
 
 namespace doorbuster::fuzz {
+
+using fixture::FakeOrderLog;
+using fixture::FakeOrderStore;
 
 inline constexpr const char* kAdminToken = "fuzz-admin";
 inline constexpr std::chrono::seconds kStoreWaitMax{
@@ -38,12 +41,19 @@ struct Backends {
         };
         writer = std::make_unique<OrderWriter>(log, store, wall_clock, std::move(options));
         require(store.bind_log(log.id()).has_value(), "the store takes the log");
+        log.forget_what_is_stored(); // millions of inputs
         writer->start(LogPosition(1));
     }
     // Leaves nothing of the last input behind.
     void clear() {
-        log.set_mood({});
+        heal_log();
         store.clear(); // the writer is idle: the last input closed its books
+    }
+
+    void heal_log() {
+        log.set_room(UINT64_MAX);
+        log.set_durability(FakeOrderLog::Durability::at_once);
+        log.make_durable();
     }
 
     SystemClock wall_clock; // for the writer's own statistics
@@ -89,6 +99,7 @@ public:
                    backends.blocking),
           purchases_({clock_, inventory_, backends.log, limiter_}, OrderIdSource(0, 1), 100) {
         backends_.clear();
+        backends_.store.set_clock(&clock_);
         directories_.push_back(std::make_unique<SaleDirectory>());
         http::Identity::Options who;
         if ((options & kWithAdminToken) != 0) who.admin_token = kAdminToken;
@@ -97,16 +108,21 @@ public:
         answers.openapi = "openapi: 3.1.0\n";
         if ((options & kLimitsSay503) != 0) answers.rate_limited_status = 503;
         api_.emplace(http::Api::Parts{clock_, fingerprints_, *directories_[0], purchases_, sales_,
-                                      orders_, auditor_, readiness_,
+                                      orders_, feed_, auditor_, readiness_,
                                       []() -> Task<std::string> { co_return "metrics\n"; },
                                       proxies_},
                      http::Identity(std::move(who)), answers);
         open_sales();
-        FakeOrderLog::Mood mood;
-        if ((options & kLogIsNearlyFull) != 0) mood.room = 2;
-        mood.is_stuck = (options & kLogIsStuck) != 0;
-        backends_.log.set_mood(mood);
+        if ((options & kLogIsNearlyFull) != 0) {
+            backends_.log.set_room(2, FakeOrderLog::Room::for_all_but_barriers);
+        }
+        if ((options & kLogIsStuck) != 0) {
+            backends_.log.set_durability(FakeOrderLog::Durability::never);
+        }
     }
+    ~Shop() { backends_.store.set_clock(nullptr); }
+    Shop(const Shop&) = delete;
+    Shop& operator=(const Shop&) = delete;
 
     [[nodiscard]] http::Response answer(const http::Request& request) {
         if (auto response = api_->answer_now(request)) return std::move(*response);
@@ -120,7 +136,7 @@ public:
     // Heals the log, waits until the store has everything, and lets the audit judge. Reads as
     // Auditor does, but for the hops to another thread: nothing else moves here.
     [[nodiscard]] std::vector<SaleAudit> close_the_books() {
-        backends_.log.set_mood({});
+        backends_.heal_log();
         const LogPosition last = backends_.log.last_enqueued();
         if (last.get() > 0) {
             require(backends_.writer->wait_for(last, kStoreWaitMax).has_value(),
@@ -203,6 +219,7 @@ private:
     Rebuild rebuild_;
     SaleService sales_;
     OrderService orders_;
+    OrderFeed feed_{100};
     Auditor auditor_;
     PurchaseService purchases_;
     Readiness readiness_{{{"inventory", [] { return std::string("up"); }}}};

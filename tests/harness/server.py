@@ -309,11 +309,11 @@ class Server:
 
     # -- command line -----------------------------------------------------------------------
 
-    def cli(self, *arguments, json_output: bool = True, bound_s: float = BOUND_S,
+    def cli(self, *arguments, json_textput: bool = True, bound_s: float = BOUND_S,
             environment=None) -> CommandResult:
         """Runs a client command against this server."""
         arguments = [*arguments, "--url", self.url]
-        if json_output:
+        if json_textput:
             arguments.append("--json")
         if self.admin_token is not None and arguments[0] in ("sale", "audit", "export"):
             environment = {"DOORBUSTER_ADMIN_TOKEN": self.admin_token, **(environment or {})}

@@ -1,21 +1,17 @@
 // The operators' calls. Api::answer_now has checked that the caller may administer.
 #include <algorithm>
-#include <charconv>
 #include <functional>
 
 #include "adapters/http/api.h"
-#include "adapters/http/json_out.h"
+#include "adapters/http/lists.h"
 #include "adapters/http/views.h"
+#include "domain/json_text.h"
 
 namespace doorbuster::http {
 namespace {
 
-constexpr std::int64_t kPageDefault = 100;
-constexpr std::int64_t kPageMax = 1'000;
-
-tl::unexpected<InvalidField> invalid(std::string field, std::string detail) {
-    return tl::make_unexpected(InvalidField{std::move(field), std::move(detail)});
-}
+constexpr std::int64_t kPaymentTimeoutMaxS = 365LL * 24 * 3'600; // more is a typing error
+constexpr Duration kMayHappenRetryAfter{1'000};
 
 Parsed<std::optional<TimePoint>> time_of(const JsonFields& fields, std::string_view name) {
     const auto text = fields.text(name);
@@ -98,12 +94,9 @@ Parsed<SaleTerms> read_terms(const JsonFields& fields, TimePoint now) {
     if (auto priced = read_price(fields, terms); !priced) {
         return tl::make_unexpected(priced.error());
     }
-    const auto timeout = fields.integer("payment_timeout_s", 0, 365 * 24 * 3600);
+    const auto timeout = fields.integer("payment_timeout_s", 0, kPaymentTimeoutMaxS);
     if (!timeout) return tl::make_unexpected(timeout.error());
-    if (timeout->value_or(0) != 0) {
-        return invalid("payment_timeout_s",
-                       "must be 0: this version of doorbuster has no payment step yet");
-    }
+    terms.payment_timeout = std::chrono::seconds(timeout->value_or(0));
     return terms;
 }
 
@@ -117,55 +110,12 @@ std::string canonical_text(const JsonFields& fields, const SaleTerms& terms) {
         .field("ends_at", terms.ends_at)
         .field("price", terms.price)
         .field("currency", terms.currency)
-        .field("payment_timeout_s", std::int64_t{0});
+        .field("payment_timeout_s", std::int64_t{terms.payment_timeout / std::chrono::seconds(1)});
     // "Now" is another time at every call: a start that was left out stays left out.
     const auto starts_at = fields.text("starts_at");
     const bool is_given = starts_at && starts_at->has_value();
     if (is_given) text.field("starts_at", terms.starts_at);
     return text.take();
-}
-
-struct Page {
-    std::size_t limit = kPageDefault;
-    std::string cursor;
-};
-
-Parsed<Page> page_of(const std::map<std::string, std::string>& query) {
-    Page page;
-    if (const auto at = query.find("limit"); at != query.end()) {
-        std::int64_t limit = 0;
-        const char* end = at->second.data() + at->second.size();
-        const auto [stop, error] = std::from_chars(at->second.data(), end, limit);
-        if (error != std::errc() || stop != end || limit < 1 || limit > kPageMax) {
-            return invalid("limit", "must be a whole number from 1 to 1000");
-        }
-        page.limit = static_cast<std::size_t>(limit);
-    }
-    if (const auto at = query.find("cursor"); at != query.end()) page.cursor = at->second;
-    return page;
-}
-
-// {"items":[…],"next_cursor":…}. `rows` were asked for with one more than the page has room for:
-// only that one tells whether there is a next page.
-template <class Row>
-Response list_response(const std::vector<Row>& rows, const Page& page,
-                       const std::function<std::string(const Row&)>& json_of,
-                       const std::function<std::string(const Row&)>& cursor_of) {
-    const std::size_t shown = std::min(rows.size(), page.limit);
-    std::string list = "[";
-    for (std::size_t i = 0; i < shown; ++i) {
-        if (i > 0) list += ',';
-        list += json_of(rows[i]);
-    }
-    list += ']';
-    JsonObject body;
-    body.json("items", list);
-    if (rows.size() > shown) {
-        body.field("next_cursor", cursor_of(rows[shown - 1]));
-    } else {
-        body.json("next_cursor", "null");
-    }
-    return json_response(200, body.take());
 }
 
 // An absent field stays as it is; null would be a wish for no value, which only an end can have.
@@ -212,7 +162,8 @@ Task<Response> Api::create_sale(const Request& request) {
     const auto terms = read_terms(*fields, parts_.clock.now());
     if (!terms) co_return problem(terms.error());
     const std::string created_as = canonical_text(*fields, *terms);
-    const auto created = co_await parts_.sales.create(*terms, created_as);
+    const std::string who = operator_of(request);
+    const auto created = co_await parts_.sales.create(*terms, created_as, who);
     if (!created && created.error().is(Errc::conflict)) co_return problem(Code::already_exists);
     if (!created) co_return problem(created.error());
     Response response = show_sale(created->first.id);
@@ -239,15 +190,29 @@ Task<Response> Api::list_sales(const Request& request) {
     co_return list_response<StoredSale>(*sales, *page, json_of, cursor_of);
 }
 
+// The address is the one that a limit would count.
+std::string Api::operator_of(const Request& request) const {
+    const char* as = identity_.has_admin_token(request) ? "admin token from " : "loopback ";
+    return as + parts_.proxies.client_of(request).to_string();
+}
+
 // The answer to a change: the sale as it is now, or why not.
 Response Api::changed(const Result<SaleTerms>& terms, std::string_view bad_field) {
     if (terms) return show_sale(terms->id);
-    const Error& error = terms.error();
+    return not_changed(terms.error(), bad_field);
+}
+
+Response Api::not_changed(const Error& error, std::string_view bad_field) {
     if (error.is(Errc::not_found)) {
         return problem(Code::not_found, "There is no sale with this id.");
     }
     if (error.is(Errc::wrong_state)) return problem(Code::invalid_state, error.context);
     if (error.is(Errc::conflict)) return problem(Code::idempotency_mismatch);
+    if (error.is(Errc::timeout)) {
+        Response response = problem(Code::unavailable, error.context);
+        response.headers = refusals_.retry_after(kMayHappenRetryAfter);
+        return response;
+    }
     if (error.is(Errc::invalid)) {
         const InvalidField wrong{std::string(bad_field), error.context};
         return problem(wrong);
@@ -263,7 +228,8 @@ Task<Response> Api::edit_sale(const Request& request, std::string_view id) {
     const auto edit = read_edit(*fields);
     if (!edit) co_return problem(edit.error());
     const std::string sale(id);
-    const auto terms = co_await parts_.sales.edit(sale, *edit);
+    const std::string who = operator_of(request);
+    const auto terms = co_await parts_.sales.edit(sale, *edit, who);
     co_return changed(terms, "ends_at");
 }
 
@@ -273,24 +239,26 @@ Task<Response> Api::restock(const Request& request, std::string_view id) {
     if (!fields) co_return problem(fields.error());
     const auto add = fields->integer("add", -kStockMax, kStockMax);
     if (!add) co_return problem(add.error());
-    if (add->value_or(0) <= 0) {
-        const InvalidField wrong{
-            "add", "must be a positive number: this version of doorbuster raises stock only"};
+    if (add->value_or(0) == 0) {
+        const InvalidField wrong{"add", "must be a number of units, positive or negative, not 0"};
         co_return problem(wrong);
     }
-    std::optional<OrderStore::ChangeKey> key;
+    std::optional<std::string> key;
     if (request.has_idempotency_key) {
         if (!is_idempotency_key(request.idempotency_key)) {
             const InvalidField wrong{"Idempotency-Key", "must be 1 to 255 printable characters"};
             co_return problem(wrong);
         }
-        key.emplace();
-        key->key = request.idempotency_key;
-        key->request = "restock " + std::to_string(**add);
+        key = request.idempotency_key;
     }
     const std::string sale(id);
-    const auto terms = co_await parts_.sales.raise_stock(sale, **add, key);
-    co_return changed(terms, "add");
+    const std::string who = operator_of(request);
+    const auto terms = co_await parts_.sales.change_stock(sale, **add, key, who);
+    if (terms) co_return show_sale(terms->id);
+    const auto* refusal = std::get_if<Refusal>(&terms.error());
+    if (refusal == nullptr) co_return not_changed(std::get<Error>(terms.error()), "add");
+    if (refusal->reason == PurchaseOutcome::sold_out) co_return below_sold(refusal->remaining);
+    co_return refusals_.write(*refusal);
 }
 
 Task<Response> Api::close_sale(const Request& request, std::string_view id) {
@@ -298,7 +266,8 @@ Task<Response> Api::close_sale(const Request& request, std::string_view id) {
     const auto fields = JsonFields::parse(request.body, {});
     if (!fields) co_return problem(fields.error());
     const std::string sale(id);
-    const auto terms = co_await parts_.sales.close(sale);
+    const std::string who = operator_of(request);
+    const auto terms = co_await parts_.sales.close(sale, who);
     co_return changed(terms, "body");
 }
 
@@ -327,12 +296,35 @@ Task<Response> Api::list_orders(const Request& request, std::string_view id) {
     }
     const SaleView* sale = parts_.directory.find(id);
     if (sale == nullptr) co_return problem(Code::not_found, "There is no sale with this id.");
-    const auto orders =
-        co_await parts_.orders.list(sale->terms->no, filter, after, page->limit + 1);
+    const auto orders = co_await parts_.orders.list(sale->terms->no, filter, after, page->limit);
     if (!orders) co_return problem(orders.error());
+    std::optional<std::string> next_cursor;
+    if (orders->next) next_cursor = orders->next->text();
     const auto json_of = [sale](const Order& order) { return order_json(order, sale->terms->id); };
-    const auto cursor_of = [](const Order& order) { return order.id.text(); };
-    co_return list_response<Order>(*orders, *page, json_of, cursor_of);
+    co_return list_response<Order>(orders->orders, orders->orders.size(), json_of, next_cursor);
+}
+
+Task<Response> Api::show_journal(const Request& request, std::string_view id) {
+    const auto query = parse_query(request.query, {"limit", "cursor"});
+    if (!query) co_return problem(query.error());
+    const auto page = page_of(*query);
+    if (!page) co_return problem(page.error());
+    std::int64_t after = 0;
+    if (!page->cursor.empty()) {
+        const auto seq = whole_number(page->cursor);
+        if (!seq || *seq < 1) {
+            const InvalidField wrong{"cursor", "must be a next_cursor of this list"};
+            co_return problem(wrong);
+        }
+        after = *seq;
+    }
+    const SaleView* sale = parts_.directory.find(id);
+    if (sale == nullptr) co_return problem(Code::not_found, "There is no sale with this id.");
+    const auto entries = co_await parts_.sales.journal(sale->terms->no, after, page->limit + 1);
+    if (!entries) co_return problem(entries.error());
+    const auto json_of = [](const JournalEntry& entry) { return journal_json(entry); };
+    const auto cursor_of = [](const JournalEntry& entry) { return std::to_string(entry.seq); };
+    co_return list_response<JournalEntry>(*entries, *page, json_of, cursor_of);
 }
 
 Task<Response> Api::audit(std::string_view id) {

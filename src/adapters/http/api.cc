@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "adapters/http/json_out.h"
+#include "domain/json_text.h"
 
 namespace doorbuster::http {
 namespace {
@@ -51,13 +51,20 @@ bool is_under_v1(Route route) {
     case Route::show_sale:
     case Route::purchase:
     case Route::show_order:
+    case Route::order_events:
+    case Route::cancel_order:
+    case Route::pay_order:
     case Route::create_sale:
     case Route::list_sales:
     case Route::edit_sale:
     case Route::restock:
     case Route::close_sale:
     case Route::list_orders:
-    case Route::audit: return true;
+    case Route::journal:
+    case Route::audit:
+    case Route::list_webhooks:
+    case Route::list_webhook_events:
+    case Route::replay_webhook: return true;
     }
     return false;
 }
@@ -153,10 +160,17 @@ std::optional<Response> Api::answer_now(const Request& request) {
     case Route::restock:
     case Route::close_sale:
     case Route::list_orders:
+    case Route::pay_order:
+    case Route::journal:
     case Route::audit:
+    case Route::list_webhooks:
+    case Route::list_webhook_events:
+    case Route::replay_webhook:
         if (auto refused = identity_.refuse_admin(request, parts_.clock.now())) return refused;
         return std::nullopt;
     case Route::show_order:
+    case Route::cancel_order:
+    case Route::order_events:
     case Route::readyz:
     case Route::metrics:
     case Route::none:
@@ -170,13 +184,20 @@ Task<Response> Api::answer(const Request& request) {
     switch (match.route) {
     case Route::purchase: co_return co_await purchase(request, match.id);
     case Route::show_order: co_return co_await show_order(request, match.id);
+    case Route::cancel_order: co_return co_await cancel_order(request, match.id);
+    case Route::pay_order: co_return co_await pay_order(request, match.id);
+    case Route::order_events: co_return co_await order_events(request, match.id);
     case Route::create_sale: co_return co_await create_sale(request);
     case Route::list_sales: co_return co_await list_sales(request);
     case Route::edit_sale: co_return co_await edit_sale(request, match.id);
     case Route::restock: co_return co_await restock(request, match.id);
     case Route::close_sale: co_return co_await close_sale(request, match.id);
     case Route::list_orders: co_return co_await list_orders(request, match.id);
+    case Route::journal: co_return co_await show_journal(request, match.id);
     case Route::audit: co_return co_await audit(match.id);
+    case Route::list_webhooks: co_return co_await list_webhooks(request);
+    case Route::list_webhook_events: co_return co_await list_webhook_events(request);
+    case Route::replay_webhook: co_return co_await replay_webhook(request);
     case Route::readyz: co_return co_await readyz();
     case Route::metrics: co_return co_await metrics_page();
     case Route::show_sale:

@@ -1,4 +1,4 @@
-// The buyers' calls. A purchase goes purchase_now (the no that needs no hop) → purchase →
+// The purchase: purchase_now (the no that needs no hop) → purchase →
 // engine/purchase_service.
 #include "adapters/http/api.h"
 #include "adapters/http/views.h"
@@ -76,8 +76,8 @@ Task<Response> Api::purchase(const Request& request, std::string_view sale_id) {
     const std::int64_t started_ns = parts_.clock.steady_ns();
     auto attempt = parse_purchase(request, sale_id);
     if (!attempt) co_return std::move(attempt.error());
-    const auto user = identity_.buyer(request, parts_.clock.now());
-    if (!user) co_return user.error();
+    auto user = identity_.buyer(request, parts_.clock.now());
+    if (!user) co_return std::move(user.error());
     PurchaseRequest& wanted = attempt->request;
     SaleView& sale = *attempt->sale;
     wanted.user = *user;
@@ -119,34 +119,6 @@ Response Api::show_sale(std::string_view id) {
     const SaleView* sale = parts_.directory.find(id);
     if (sale == nullptr) return problem(Code::not_found, "There is no sale with this id.");
     return json_response(200, sale_json(*sale->terms, sale->remaining(), parts_.clock.now()));
-}
-
-Task<Response> Api::show_order(const Request& request, std::string_view id) {
-    const bool is_admin = identity_.has_admin_token(request);
-    std::string user;
-    if (!is_admin) {
-        auto buyer = identity_.buyer(request, parts_.clock.now());
-        if (!buyer) co_return std::move(buyer.error());
-        user = std::move(*buyer);
-        if (parts_.purchases.limiter().is_on()) {
-            const RateSubject subject = subject_of(request, parts_.fingerprints.of(user));
-            const auto refusal = co_await parts_.purchases.limiter().check(subject);
-            if (refusal) {
-                parts_.purchases.count_rate_limited(*refusal);
-                co_return refusals_.write(*refusal);
-            }
-        }
-    }
-    const auto order_id = OrderId::parse(id);
-    if (!order_id) co_return problem(Code::not_found, "There is no order with this id.");
-    const auto order = co_await parts_.orders.find(*order_id);
-    if (!order && !order.error().is(Errc::not_found)) co_return problem(order.error());
-    const SaleView* sale = parts_.directory.find(order_id->sale());
-    // Somebody else's order looks like none.
-    if (!order || sale == nullptr || (!is_admin && order->user != user)) {
-        co_return problem(Code::not_found, "There is no order with this id.");
-    }
-    co_return json_response(200, order_json(*order, sale->terms->id));
 }
 
 } // namespace doorbuster::http

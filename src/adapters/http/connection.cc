@@ -4,6 +4,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <cstring>
@@ -106,6 +107,7 @@ public:
     }
     void wake() override {
         if (phase_ == Phase::first || phase_ == Phase::idle) cancel();
+        if (streaming_) streaming_->stop();
     }
     void abandon() override {
         expired_ = true;
@@ -125,6 +127,7 @@ private:
         header,
         body,
         answer, // the handler; it has time-outs of its own
+        stream, // the next part of a body that comes in parts
         write,
         linger,
     };
@@ -152,6 +155,12 @@ private:
     [[nodiscard]] bool try_flush();
     // False: the client is gone or does not read.
     Task<bool> flush();
+    // The parts of a body whose head was written. False: the client is gone or does not read.
+    Task<bool> send_stream(BodyStream& body);
+    // While a stream is sent: takes requests that are pipelined behind it, a few, and stops the
+    // stream when its client is gone.
+    void watch();
+    void watched(ErrorCode ec, std::size_t bytes);
     // False: the connection is over; what there is to say about that is in the output.
     Task<bool> read();
     [[nodiscard]] bool read_last_chance();
@@ -166,6 +175,9 @@ private:
     bool is_over_ = false; // nothing is left to say, or nobody to hear it
     bool keep_alive_ = true;
     bool said_continue_ = false;
+    BodyStream* streaming_ = nullptr; // while it is sent
+    bool is_watching_ = false;        // a read of watch() is under way
+    ErrorCode read_end_;              // what watch() met: no later read would be told again
     InputBuffer input_;
     OutputBuffer output_;
     RequestParser parser_;
@@ -183,7 +195,8 @@ template <class Stream> void Session<Stream>::enter(Phase phase) {
     case Phase::idle: return core_->set_deadline(*this, options.idle_timeout);
     case Phase::header: return core_->set_deadline(*this, options.header_timeout);
     case Phase::body: return core_->set_deadline(*this, options.body_timeout);
-    case Phase::answer: return CoreState::clear_deadline(*this);
+    case Phase::answer:
+    case Phase::stream: return CoreState::clear_deadline(*this);
     case Phase::write: return core_->set_deadline(*this, options.write_timeout);
     case Phase::linger: return core_->set_deadline(*this, options.linger_timeout);
     }
@@ -204,6 +217,7 @@ template <class Stream> std::string_view Session<Stream>::request_id_or_new() {
 
 template <class Stream> void Session<Stream>::write(const Response& response) {
     keep_alive_ = request_.keep_alive && !response.close && !got_eof_ && !core_->is_draining();
+    if (response.stream && parser_.is_http_1_0()) keep_alive_ = false;
     ResponseFrame frame;
     frame.date_line = core_->date_line();
     frame.request_id = request_id_or_new();
@@ -253,6 +267,54 @@ template <class Stream> Task<bool> Session<Stream>::flush() {
     co_return true;
 }
 
+template <class Stream> void Session<Stream>::watch() {
+    // What is read past this is left to the kernel, and with it the news that the client has gone.
+    if (input_.size() >= kInputMin) return;
+    input_.prepare();
+    is_watching_ = true;
+    stream_.async_read_some(input_.room(),
+                            [this](ErrorCode ec, std::size_t bytes) { watched(ec, bytes); });
+}
+
+template <class Stream> void Session<Stream>::watched(ErrorCode ec, std::size_t bytes) {
+    is_watching_ = false;
+    if (!ec) input_.received(bytes);
+    if (!streaming_) return; // send_stream() is waiting for us
+    read_end_ = ec;
+    if (ec) {
+        streaming_->stop();
+    } else {
+        watch();
+    }
+}
+
+template <class Stream> Task<bool> Session<Stream>::send_stream(BodyStream& body) {
+    const bool is_chunked = !parser_.is_http_1_0();
+    input_.consume(parser_.consumed());
+    parser_.reset();
+    streaming_ = &body;
+    watch();
+    if (core_->is_draining()) body.stop();
+    bool goes_on = try_flush();
+    if (!goes_on) goes_on = co_await flush();
+    bool has_more = true;
+    while (goes_on && has_more) {
+        enter(Phase::stream);
+        const std::optional<std::string> part = co_await body.next();
+        has_more = part.has_value();
+        if (!has_more && is_chunked) write_last_chunk(output_);
+        if (has_more && is_chunked) write_chunk(output_, *part);
+        if (has_more && !is_chunked) output_.append(*part);
+        goes_on = try_flush();
+        if (!goes_on) goes_on = co_await flush();
+    }
+    streaming_ = nullptr;
+    // A read that is cancelled comes back within a turn or two of the loop.
+    if (is_watching_) cancel();
+    while (is_watching_) co_await boost::asio::post(use_task);
+    co_return goes_on;
+}
+
 // The server drains and this connection was idle. What its client has sent meanwhile is served.
 template <class Stream> bool Session<Stream>::read_last_chance() {
     if constexpr (kIsTls) {
@@ -269,13 +331,13 @@ template <class Stream> bool Session<Stream>::read_last_chance() {
 template <class Stream> Task<bool> Session<Stream>::read() {
     input_.prepare();
     if (core_->is_draining() && input_.size() == 0) co_return read_last_chance();
-    ErrorCode ec;
-    const std::size_t n =
-        co_await stream_.async_read_some(input_.room(), redirect_error(use_task, ec));
-    if (!ec && !expired_) {
-        input_.received(n);
-        co_return true;
+    ErrorCode ec = read_end_;
+    if (!ec) {
+        const std::size_t n =
+            co_await stream_.async_read_some(input_.room(), redirect_error(use_task, ec));
+        if (!ec) input_.received(n);
     }
+    if (!ec && !expired_) co_return true;
     if (!expired_ && ec == boost::asio::error::operation_aborted && core_->is_draining()) {
         co_return read_last_chance();
     }
@@ -354,8 +416,13 @@ template <class Stream> Task<void> Session<Stream>::serve() {
             write(*response);
             served_one_ = true;
             said_continue_ = false;
-            input_.consume(parser_.consumed());
-            parser_.reset();
+            if (response->stream && request_.method != Method::head) {
+                const bool sent = co_await send_stream(*response->stream);
+                if (!sent) co_return;
+            } else {
+                input_.consume(parser_.consumed());
+                parser_.reset();
+            }
             if (!keep_alive_) break;
             if (input_.size() > 0 && output_.unsent().size() < kOutputHigh) continue;
         } else if (state == ParseState::failed) {

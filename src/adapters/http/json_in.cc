@@ -140,4 +140,14 @@ Parsed<std::optional<std::string>> JsonFields::text(std::string_view name) const
     return std::optional(*text);
 }
 
+Parsed<std::optional<bool>> JsonFields::flag(std::string_view name) const {
+    const Value* value = find(name);
+    if (value == nullptr || std::holds_alternative<std::nullptr_t>(*value)) {
+        return std::optional<bool>();
+    }
+    const auto* flag = std::get_if<bool>(value);
+    if (flag == nullptr) return tl::make_unexpected(wrong(name, "must be true or false"));
+    return std::optional(*flag);
+}
+
 } // namespace doorbuster::http

@@ -31,6 +31,7 @@ public:
     [[nodiscard]] Parsed<std::optional<std::int64_t>>
     integer(std::string_view name, std::int64_t min, std::int64_t max) const;
     [[nodiscard]] Parsed<std::optional<std::string>> text(std::string_view name) const;
+    [[nodiscard]] Parsed<std::optional<bool>> flag(std::string_view name) const;
     [[nodiscard]] bool has(std::string_view name) const;
     [[nodiscard]] std::size_t size() const { return fields_.size(); }
 

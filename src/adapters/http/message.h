@@ -5,8 +5,12 @@
 #include <array>
 #include <boost/asio/ip/address.hpp>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "runtime/task.h"
 
 namespace doorbuster::http {
 
@@ -47,8 +51,24 @@ struct ParseFailure {
     std::string_view field = "request"; // the whole
 };
 
+// A body that comes in parts, over time. Belongs to the connection and its core, and lives until
+// the last part was sent or the client is gone; so it may refer to nothing of its Request.
+class BodyStream {
+public:
+    BodyStream() = default;
+    BodyStream(const BodyStream&) = delete;
+    BodyStream& operator=(const BodyStream&) = delete;
+    virtual ~BodyStream() = default;
+
+    // The next part, not empty, as soon as there is one; nullopt: that was all. Awaited again only
+    // when the client has taken the part before.
+    virtual Task<std::optional<std::string>> next() = 0;
+    // Nobody reads on, or the server ends: next() returns nullopt soon, also the one that waits.
+    virtual void stop() = 0;
+};
+
 // `headers` holds whole lines ("Name: value\r\n") beyond those that the connection writes itself
-// (Date, X-Request-Id, Content-Type, Content-Length, Connection).
+// (Date, X-Request-Id, Content-Type, Content-Length, Transfer-Encoding, Connection).
 struct Response {
     std::uint16_t status = 200;
     std::string_view content_type = "application/json";
@@ -56,7 +76,8 @@ struct Response {
     // The body is `fixed` if that is not empty (a text that outlives the server), else `body`.
     std::string_view fixed;
     std::string body;
-    bool close = false; // close the connection after this answer
+    std::unique_ptr<BodyStream> stream; // instead of a body, where there is one
+    bool close = false;                 // close the connection after this answer
 
     [[nodiscard]] std::string_view content() const {
         return fixed.empty() ? std::string_view(body) : fixed;

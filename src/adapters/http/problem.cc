@@ -5,7 +5,7 @@
 #include <chrono>
 #include <spdlog/spdlog.h>
 
-#include "adapters/http/json_out.h"
+#include "domain/json_text.h"
 
 namespace doorbuster::http {
 namespace {
@@ -60,6 +60,14 @@ Row row_of(Code code) {
     case Code::already_exists:
         return {"already_exists", 409, "Already exists",
                 "There is a sale with this id and other terms."};
+    case Code::below_sold:
+        return {"below_sold", 409, "Below sold",
+                "Not so many units are free: the others are sold or being bought."};
+    case Code::not_payable:
+        return {"not_payable", 409, "Not payable", "The order's status allows no payment."};
+    case Code::not_cancellable:
+        return {"not_cancellable", 409, "Not cancellable",
+                "The order's status does not allow to cancel it."};
     case Code::invalid_state:
         return {"invalid_state", 409, "Invalid state", "The sale's state does not allow this."};
     }
@@ -145,6 +153,22 @@ Response problem(const InvalidField& wrong) {
     const std::string subject = is_named ? wrong.field : "The " + wrong.field;
     JsonObject body = begin(row_of(Code::invalid_request), subject + " " + wrong.detail);
     body.field("field", wrong.field);
+    response.body = body.take();
+    return response;
+}
+
+Response below_sold(Units remaining) {
+    Response response = empty(Code::below_sold);
+    const Row row = row_of(Code::below_sold);
+    response.body = begin(row, row.detail).field("remaining", remaining).take();
+    return response;
+}
+
+Response refused_change(Code code, const Order& order) {
+    Response response = empty(code);
+    const Row row = row_of(code);
+    JsonObject body = begin(row, row.detail);
+    body.field("order_id", order.id.text()).field("order_status", to_string(order.status));
     response.body = body.take();
     return response;
 }

@@ -9,6 +9,7 @@
 #include "adapters/http/json_in.h"
 #include "adapters/http/message.h"
 #include "base/error.h"
+#include "domain/order.h"
 #include "domain/purchase.h"
 
 namespace doorbuster::http {
@@ -35,6 +36,9 @@ enum class Code : std::uint8_t {
     headers_too_large,
     invalid_request,
     already_exists,
+    below_sold,
+    not_payable,
+    not_cancellable,
     invalid_state,
 };
 
@@ -46,6 +50,10 @@ enum class Code : std::uint8_t {
 [[nodiscard]] Response problem(Code code, std::string_view detail);
 // invalid_request, naming the field.
 [[nodiscard]] Response problem(const InvalidField& wrong);
+// 409 to a change of the stock: so many units are free, the others are sold or on their way to it.
+[[nodiscard]] Response below_sold(Units remaining);
+// not_payable or not_cancellable: with the order's status, so that the caller can refund.
+[[nodiscard]] Response refused_change(Code code, const Order& order);
 // `unavailable`, for a backend that failed. The cause is for the operator, not for the buyer.
 [[nodiscard]] Response problem(const Error& error);
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <random>
 
+#include "base/assert.h"
+
 namespace doorbuster::http {
 namespace {
 
@@ -91,12 +93,15 @@ void write_response(OutputBuffer& out, const Response& response, const ResponseF
     }
     out.append(line);
     out.append(frame.date_line);
-    if (may_have_content) {
-        if (!content.empty()) {
-            out.append("Content-Type: ");
-            out.append(response.content_type);
-            out.append("\r\n");
-        }
+    if (may_have_content && (response.stream || !content.empty())) {
+        out.append("Content-Type: ");
+        out.append(response.content_type);
+        out.append("\r\n");
+    }
+    if (response.stream) {
+        // The end of an HTTP/1.0 stream is that of its connection.
+        if (sends_content && !frame.is_http_1_0) out.append("Transfer-Encoding: chunked\r\n");
+    } else if (may_have_content) {
         out.append("Content-Length: ");
         out.append_number(content.size());
         out.append("\r\n");
@@ -113,6 +118,19 @@ void write_response(OutputBuffer& out, const Response& response, const ResponseF
     out.append("\r\n");
     if (sends_content) out.append(content);
 }
+
+void write_chunk(OutputBuffer& out, std::string_view part) {
+    DB_ASSERT(!part.empty()); // would be the last chunk
+    std::array<char, 16> digits = {};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), part.size(), 16);
+    out.reserve(digits.size() + part.size() + 4);
+    out.append({digits.data(), static_cast<std::size_t>(end.ptr - digits.data())});
+    out.append("\r\n");
+    out.append(part);
+    out.append("\r\n");
+}
+
+void write_last_chunk(OutputBuffer& out) { out.append("0\r\n\r\n"); }
 
 void DateLine::set(std::time_t now) {
     if (now == made_for_) return;

@@ -40,7 +40,12 @@ struct ResponseFrame {
     bool is_http_1_0 = false; // keeping alive must be said
 };
 
+// All of it, but only the head of one whose body is a stream.
 void write_response(OutputBuffer& out, const Response& response, const ResponseFrame& frame);
+
+// A part of a stream's body to a client of HTTP/1.1 (RFC 9112 section 7.1), and its end.
+void write_chunk(OutputBuffer& out, std::string_view part);
+void write_last_chunk(OutputBuffer& out);
 
 // A Date line that is made once a second (RFC 9110 section 5.6.7).
 class DateLine {

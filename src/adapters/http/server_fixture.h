@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <netinet/in.h>
+#include <optional>
 #include <string>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -37,7 +38,58 @@ template <class F> bool eventually(F condition) {
     return true;
 }
 
-// Answers at once, but: /later after a turn of the loop, /held after release().
+using Gate = boost::asio::basic_waitable_timer<
+    std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+// What a handler knows of its streams; shared, for they may end after it, with their core.
+struct Streams {
+    std::atomic<int> open = 0;
+    std::atomic<int> stopped = 0;
+    std::atomic<std::size_t> parts = 0;
+};
+
+// "begun", then what its path says: /stream/short two more parts, /stream/open nothing until it is
+// stopped, /stream/flood large parts without an end.
+class TestStream final : public BodyStream {
+public:
+    TestStream(Core& core, std::shared_ptr<Streams> streams, std::string_view path)
+        : streams_(std::move(streams)),
+          path_(path),
+          gate_(core.executor(), std::chrono::steady_clock::time_point::max()) {
+        ++streams_->open;
+    }
+    ~TestStream() override { --streams_->open; }
+
+    Task<std::optional<std::string>> next() override {
+        const int part = part_++;
+        if (part == 0) co_return "begun";
+        if (path_ == "/stream/short") {
+            co_await boost::asio::post(use_task);
+            if (part < 3) co_return std::string(10'000, static_cast<char>('a' + part));
+            co_return std::nullopt;
+        }
+        if (path_ == "/stream/open" && !is_stopped_) {
+            boost::system::error_code ec;
+            co_await gate_.async_wait(boost::asio::redirect_error(use_task, ec));
+        }
+        if (is_stopped_) co_return std::nullopt;
+        ++streams_->parts;
+        co_return std::string(100'000, 'x');
+    }
+    void stop() override {
+        if (!std::exchange(is_stopped_, true)) ++streams_->stopped;
+        gate_.cancel();
+    }
+
+private:
+    std::shared_ptr<Streams> streams_;
+    std::string path_;
+    Gate gate_;
+    int part_ = 0;
+    bool is_stopped_ = false;
+};
+
+// Answers at once, but: /stream/… in parts, /later after a turn of the loop, /held after release().
 class TestHandler final : public Handler {
 public:
     explicit TestHandler(Core& core)
@@ -45,6 +97,12 @@ public:
 
     std::optional<Response> answer_now(const Request& request) override {
         if (request.path == "/later" || request.path == "/held") return std::nullopt;
+        if (request.path.starts_with("/stream/")) {
+            Response response;
+            response.content_type = "text/plain";
+            response.stream = std::make_unique<TestStream>(core_, streams, request.path);
+            return response;
+        }
         return echo(request);
     }
     Task<Response> answer(const Request& request) override {
@@ -68,6 +126,7 @@ public:
     }
 
     std::atomic<int> held = 0;
+    const std::shared_ptr<Streams> streams = std::make_shared<Streams>();
 
 private:
     static Response echo(const Request& request) {
@@ -91,9 +150,7 @@ private:
     }
 
     Core& core_;
-    boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                      boost::asio::wait_traits<std::chrono::steady_clock>, Executor>
-        gate_;
+    Gate gate_;
 };
 
 struct Answer {
@@ -165,6 +222,16 @@ public:
         received_.erase(0, size);
         return answer;
     }
+    // Bytes of a stream up to and with `mark`; what is there when the connection ends before.
+    std::string read_to(const std::string& mark) {
+        std::size_t at = 0;
+        while ((at = received_.find(mark)) == std::string::npos) {
+            if (!receive()) return std::exchange(received_, {});
+        }
+        std::string bytes = received_.substr(0, at + mark.size());
+        received_.erase(0, at + mark.size());
+        return bytes;
+    }
     // The server closed, cleanly, and said nothing more.
     bool is_closed() { return received_.empty() && !receive() && last_ == 0; }
 
@@ -223,6 +290,21 @@ protected:
     }
     void release() {
         for (auto& handler : handlers_) handler->release();
+    }
+    int open_streams() {
+        int sum = 0;
+        for (auto& handler : handlers_) sum += handler->streams->open;
+        return sum;
+    }
+    int stopped_streams() {
+        int sum = 0;
+        for (auto& handler : handlers_) sum += handler->streams->stopped;
+        return sum;
+    }
+    std::size_t parts() {
+        std::size_t sum = 0;
+        for (auto& handler : handlers_) sum += handler->streams->parts;
+        return sum;
     }
     bool all_closed() {
         return eventually([this] { return server_->counters().open == 0; });

@@ -169,6 +169,49 @@ TEST_F(HttpsServer, DrainsTlsConnections) {
     EXPECT_EQ(drained, 1);
 }
 
+TEST_F(HttpsServer, StreamsOverTlsAndKeepsTheConnection) {
+    start();
+    TlsClient client(server_->port());
+    client.send(get("/stream/short") + get("/stream/short") + get("/piped"));
+    client.send(get("/last", "Connection: close\r\n"));
+    const std::string text = client.read(SIZE_MAX);
+    const std::size_t end = text.find("\r\n0\r\n\r\nHTTP/1.1 200 OK");
+    ASSERT_NE(end, std::string::npos);
+    EXPECT_EQ(text.substr(0, end).size() / 20'000, 1U);
+    EXPECT_NE(text.find("GET /piped "), std::string::npos);
+    EXPECT_NE(text.find("GET /last "), std::string::npos);
+    EXPECT_TRUE(client.said_goodbye);
+    EXPECT_EQ(open_streams(), 0);
+}
+
+TEST_F(HttpsServer, EndsTheStreamOfATlsClientThatSaysGoodbyeOrIsGone) {
+    start();
+    {
+        TlsClient polite(server_->port());
+        TlsClient gone(server_->port());
+        polite.send(get("/stream/open"));
+        gone.send(get("/stream/open"));
+        ASSERT_TRUE(eventually([this] { return open_streams() == 2; }));
+        polite.end();
+        EXPECT_NE(polite.read(SIZE_MAX).find("\r\n0\r\n\r\n"), std::string::npos);
+    }
+    EXPECT_TRUE(all_closed());
+    EXPECT_EQ(open_streams(), 0);
+}
+
+TEST_F(HttpsServer, EndsTlsStreamsWhenItDrains) {
+    start();
+    TlsClient client(server_->port());
+    client.send(get("/stream/open"));
+    ASSERT_TRUE(eventually([this] { return open_streams() == 1; }));
+    std::atomic<int> drained = -1;
+    std::thread drainer([&] { drained = server_->drain(kPatience) ? 1 : 0; });
+    EXPECT_NE(client.read(SIZE_MAX).find("begun\r\n0\r\n\r\n"), std::string::npos);
+    client.end();
+    drainer.join();
+    EXPECT_EQ(drained, 1);
+}
+
 TEST_F(HttpsServer, SaysWhichTlsFileIsWrong) {
     const auto error = [this] {
         const auto opened = Server::open(

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "adapters/http/json_out.h"
+#include "domain/json_text.h"
 
 namespace doorbuster::http {
 
@@ -43,18 +43,13 @@ std::string accepted_json(const OrderId& order, const std::string& sale_id, std:
     return body.take();
 }
 
-std::string order_json(const Order& order, const std::string& sale_id) {
+std::string journal_json(const JournalEntry& entry) {
     JsonObject body;
-    body.field("order_id", order.id.text())
-        .field("sale_id", sale_id)
-        .field("user_id", order.user)
-        .field("quantity", order.quantity)
-        .field("status", to_string(order.status))
-        .field("created_at", order.id.created_at())
-        .field("expires_at", order.expires_at)
-        .field("paid_at", order.paid_at)
-        .field("payment_ref", order.payment_ref)
-        .field("version", order.version);
+    body.field("at", entry.at)
+        .field("who", entry.who)
+        .field("what", entry.what)
+        .json("before", entry.before)
+        .json("after", entry.after);
     return body.take();
 }
 

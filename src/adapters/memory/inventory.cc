@@ -15,6 +15,13 @@ Stop unavailable() {
     return refusal;
 }
 
+// Why the log takes no record.
+Stop log_refuses(const OrderLog& log) {
+    Refusal refusal;
+    refusal.reason = log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded;
+    return refusal;
+}
+
 // An answer that tells of an earlier hold leaves when everything enqueued so far is durable.
 LogPosition gate_of(const OrderLog& log) { return log.last_enqueued(); }
 
@@ -51,12 +58,7 @@ Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, 
     const LogRecordView record{LogRecordKind::order, request.sale, entry->epoch, placed.order,
                                placed.quantity,      request.user, request.key};
     const auto position = log.enqueue(record);
-    if (!position) {
-        Refusal refusal;
-        refusal.reason =
-            log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded;
-        return tl::make_unexpected(Stop(refusal));
-    }
+    if (!position) return tl::make_unexpected(log_refuses(log));
     // The key is in the filter before the sale can be seen as sold out.
     if (placed.key) entry->signals->keys.add(*placed.key);
     entry->stock.apply(placed);
@@ -87,7 +89,8 @@ Task<Step<std::optional<Reservation>>> MemoryInventory::find_key(const PurchaseR
 std::unique_ptr<MemoryInventory::Entry> MemoryInventory::build(SaleImage image) {
     const Units stock = image.terms.stock;
     auto entry =
-        std::make_unique<Entry>(Entry{Stock(std::move(image.terms)), image.epoch, nullptr});
+        std::make_unique<Entry>(Entry{Stock(std::move(image.terms)), image.epoch, image.given_back,
+                                      nullptr});
     entry->stock.hold_elsewhere(image.units_elsewhere);
     const std::size_t keys_bound =
         image.keys_of_finished.size() +
@@ -149,12 +152,48 @@ Task<Result<void>> MemoryInventory::set_terms(const SaleTerms& terms) {
     co_return co_await call_on(owner(terms.no), turn);
 }
 
+Step<LogPosition> MemoryInventory::withdraw_here(const Withdrawal& withdrawal, OrderLog& log) {
+    Entry* entry = find(withdrawal.sale);
+    if (entry == nullptr) return tl::make_unexpected(unavailable());
+    if (auto decision = entry->stock.decide_withdrawal(withdrawal.units); !decision) {
+        return tl::make_unexpected(Stop(decision.error()));
+    }
+    const LogRecordView record{LogRecordKind::withdraw, withdrawal.sale,  entry->epoch,
+                               withdrawal.id,           withdrawal.units, withdrawal.who,
+                               withdrawal.key};
+    const auto position = log.enqueue(record);
+    if (!position) return tl::make_unexpected(log_refuses(log));
+    entry->stock.apply_withdrawal(withdrawal.id, withdrawal.units);
+    entry->publish();
+    return *position;
+}
+
+Task<Step<LogPosition>> MemoryInventory::withdraw(const Withdrawal& withdrawal, OrderLog& log) {
+    auto turn = [this, &withdrawal, &log] { return withdraw_here(withdrawal, log); };
+    co_return co_await call_on(owner(withdrawal.sale), turn);
+}
+
+Task<Result<void>> MemoryInventory::release(const SaleTerms& terms, Epoch epoch,
+                                            std::span<const OrderId> orders) {
+    auto turn = [this, &terms, epoch, orders]() -> Result<void> {
+        Entry* entry = find(terms.no);
+        if (entry == nullptr || entry->epoch != epoch) {
+            return fail(Errc::fenced, "sale " + terms.id + " is being rebuilt");
+        }
+        entry->stock.apply(terms);
+        for (const OrderId& order : orders) entry->given_back += entry->stock.release(order);
+        entry->publish();
+        return {};
+    };
+    co_return co_await call_on(owner(terms.no), turn);
+}
+
 Task<Result<InventoryCount>> MemoryInventory::count(SaleNo sale, OrderLog& log) {
     auto turn = [this, sale, &log]() -> Result<InventoryCount> {
         const Entry* entry = find(sale);
         if (entry == nullptr) return fail(Errc::not_found, "the sale is cold");
         return InventoryCount{entry->stock.remaining(), log.last_enqueued(),
-                              entry->stock.terms().version};
+                              entry->stock.terms().version, entry->given_back};
     };
     co_return co_await call_on(owner(sale), turn);
 }

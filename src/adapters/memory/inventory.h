@@ -22,12 +22,16 @@ public:
     Task<void> begin_rebuild(SaleNo sale, Epoch epoch) override;
     Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) override;
     Task<Result<void>> set_terms(const SaleTerms& terms) override;
+    Task<Step<LogPosition>> withdraw(const Withdrawal& withdrawal, OrderLog& log) override;
+    Task<Result<void>> release(const SaleTerms& terms, Epoch epoch,
+                               std::span<const OrderId> orders) override;
     Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) override;
 
 private:
     struct Entry {
         Stock stock;
         Epoch epoch;
+        Units given_back = 0; // of what the store has given back, ever
         std::shared_ptr<StockSignals> signals; // shared with every core's view of the sale
 
         void publish() const;
@@ -43,6 +47,7 @@ private:
     [[nodiscard]] Slot& slot_of(SaleNo sale) { return shelves_[owner(sale).index()][sale]; }
     [[nodiscard]] Entry* find(SaleNo sale); // null: cold
     [[nodiscard]] Step<Reservation> reserve_here(const PurchaseRequest& request, OrderLog& log);
+    [[nodiscard]] Step<LogPosition> withdraw_here(const Withdrawal& withdrawal, OrderLog& log);
     [[nodiscard]] static std::unique_ptr<Entry> build(SaleImage image);
 
     Cores& cores_;

@@ -80,6 +80,13 @@ protected:
         EXPECT_TRUE(found);
         return found && found->has_value();
     }
+    Step<LogPosition> withdraw(std::uint64_t id, Units units, const std::string& key = "") {
+        const Withdrawal withdrawal{kSale, order_no(id), units, "ops", key};
+        return run_on(cores_.at(2), inventory_.withdraw(withdrawal, log_));
+    }
+    Result<void> release(const SaleTerms& terms, Epoch epoch, const std::vector<OrderId>& orders) {
+        return run_on(cores_.at(1), inventory_.release(terms, epoch, orders));
+    }
     Result<InventoryCount> count() { return run_on(cores_.at(2), inventory_.count(kSale, log_)); }
 
     ManualClock clock_{kNoon};
@@ -347,6 +354,152 @@ TEST_F(MemoryInventoryTest, ChecksTheWindowByItsOwnClock) {
     EXPECT_EQ(early.retry_after, Duration(1'000));
     clock_.advance(Duration(1'000));
     EXPECT_TRUE(reserve("a", 2));
+}
+
+TEST_F(MemoryInventoryTest, SellsAgainWhatIsReleasedAndShowsItAtOnceOnEveryCore) {
+    const auto signals = install(image_of(2, 1));
+    ASSERT_TRUE(reserve("a", 1, 1, "k"));
+    ASSERT_TRUE(reserve("b", 2));
+    ASSERT_TRUE(signals->sold_out());
+    ASSERT_TRUE(release(terms_of(2, 1), Epoch(1), {order_no(1)}));
+    EXPECT_FALSE(signals->sold_out());
+    EXPECT_EQ(signals->remaining, 1);
+    EXPECT_EQ(count()->given_back, 1);
+    EXPECT_TRUE(signals->keys.may_contain(kPrints.of(kPrints.of("a"), "k")));
+    EXPECT_TRUE(is_bound("a", 1, "k")) << "its order is what the key stands for, live or not";
+    ASSERT_TRUE(reserve("a", 3)) << "the buyer may have another";
+    EXPECT_TRUE(signals->sold_out());
+    EXPECT_EQ(refusal_of(reserve("c", 4)).reason, PurchaseOutcome::sold_out);
+}
+
+TEST_F(MemoryInventoryTest, ReleasesAnOrderOnceHoweverOftenItIsTold) {
+    const auto signals = install(image_of(10, 5));
+    ASSERT_TRUE(reserve("a", 1, 2));
+    ASSERT_TRUE(reserve("a", 2, 3));
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(release(terms_of(10, 5), Epoch(1), {order_no(1), order_no(1), order_no(77)}));
+        EXPECT_EQ(signals->remaining, 7);
+        EXPECT_EQ(count()->given_back, 2);
+    }
+    EXPECT_EQ(refusal_of(reserve("a", 3, 3)).order_id, order_no(2));
+}
+
+TEST_F(MemoryInventoryTest, ReleasesNothingUnderAnotherEpochOrInAColdSale) {
+    const auto fenced = [](const Result<void>& released) {
+        return !released && released.error().is(Errc::fenced);
+    };
+    SaleTerms raised = terms_of(30, 5);
+    raised.version = 2;
+    EXPECT_TRUE(fenced(release(raised, Epoch(1), {order_no(1)}))) << "nobody knows the sale";
+    const auto signals = install(image_of(10, 5, Epoch(2)));
+    ASSERT_TRUE(reserve("a", 1, 2));
+    EXPECT_TRUE(fenced(release(raised, Epoch(1), {order_no(1)})));
+    EXPECT_TRUE(fenced(release(raised, Epoch(3), {order_no(1)})));
+    EXPECT_EQ(signals->remaining, 8) << "neither the hold nor the terms";
+    run_on(cores_.at(0), inventory_.begin_rebuild(kSale, Epoch(3)));
+    EXPECT_TRUE(fenced(release(raised, Epoch(2), {order_no(1)})));
+    EXPECT_TRUE(fenced(release(raised, Epoch(3), {order_no(1)})));
+    // The rebuild read the order as live: the same release is sent again, under its epoch.
+    SaleImage image = image_of(10, 5, Epoch(3));
+    image.live.push_back({order_no(1), kPrints.of("a"), std::nullopt, 2});
+    image.given_back = 4;
+    const auto again = install(std::move(image));
+    EXPECT_EQ(again->remaining, 8);
+    ASSERT_TRUE(release(raised, Epoch(3), {order_no(1)}));
+    EXPECT_EQ(again->remaining, 30);
+    EXPECT_EQ(count()->given_back, 6);
+    EXPECT_EQ(count()->terms_version, 2);
+}
+
+TEST_F(MemoryInventoryTest, WritesAWithdrawalToTheLogAndHoldsItsUnits) {
+    const auto signals = install(image_of(5, 5, Epoch(3)));
+    ASSERT_TRUE(reserve("a", 1, 2));
+    const auto taken = withdraw(50, 3, "lower");
+    ASSERT_TRUE(taken);
+    EXPECT_EQ(*taken, LogPosition(2));
+    const auto records = log_.records();
+    ASSERT_EQ(records.size(), 2U);
+    EXPECT_EQ(records[1].kind, LogRecordKind::withdraw);
+    EXPECT_EQ(records[1].sale, kSale);
+    EXPECT_EQ(records[1].epoch, Epoch(3));
+    EXPECT_EQ(records[1].order, order_no(50));
+    EXPECT_EQ(records[1].quantity, 3);
+    EXPECT_EQ(records[1].user, "ops");
+    EXPECT_EQ(records[1].key, "lower");
+    EXPECT_TRUE(signals->sold_out());
+    EXPECT_EQ(refusal_of(reserve("b", 2)).reason, PurchaseOutcome::sold_out);
+    EXPECT_EQ(count()->remaining, 0);
+    EXPECT_EQ(count()->log_end, LogPosition(2));
+    // The store has lowered the stock: the hold ends together with the terms that say so.
+    SaleTerms lowered = terms_of(2, 5);
+    lowered.version = 2;
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_TRUE(release(lowered, Epoch(3), {order_no(50)}));
+        EXPECT_TRUE(signals->sold_out());
+        EXPECT_EQ(count()->remaining, 0);
+        EXPECT_EQ(count()->given_back, 0) << "a withdrawal is no order";
+    }
+}
+
+TEST_F(MemoryInventoryTest, NeverWithdrawsWhatIsPromised) {
+    const auto signals = install(image_of(5, 5));
+    ASSERT_TRUE(reserve("a", 1, 3));
+    const Refusal below = refusal_of(withdraw(50, 3));
+    EXPECT_EQ(below.reason, PurchaseOutcome::sold_out);
+    EXPECT_EQ(below.remaining, 2);
+    EXPECT_EQ(signals->remaining, 2);
+    EXPECT_EQ(log_.records().size(), 1U);
+    ASSERT_TRUE(withdraw(51, 2));
+    EXPECT_EQ(refusal_of(withdraw(52, 1)).remaining, 0);
+    ASSERT_TRUE(release(terms_of(5, 5), Epoch(1), {order_no(1)}));
+    EXPECT_EQ(signals->remaining, 3) << "what an order gives back is free, a withdrawal's is not";
+}
+
+TEST_F(MemoryInventoryTest, WithdrawsNothingFromAColdSaleNorWhileTheLogIsFull) {
+    EXPECT_EQ(refusal_of(withdraw(50, 1)).reason, PurchaseOutcome::unavailable);
+    const auto signals = install(image_of(5, 5));
+    log_.set_room(0);
+    EXPECT_EQ(refusal_of(withdraw(51, 1)).reason, PurchaseOutcome::overloaded);
+    EXPECT_EQ(signals->remaining, 5);
+    EXPECT_TRUE(log_.records().empty());
+    log_.set_room(1);
+    EXPECT_TRUE(withdraw(52, 5));
+    EXPECT_TRUE(signals->sold_out());
+}
+
+// A buyer who gives back at once what was bought.
+Task<int> buy_and_give_back(MemoryInventory& inventory, OrderLog& log, std::uint16_t source,
+                            int times) {
+    int bought = 0;
+    OrderIdSource ids(source, 0);
+    const std::string user = "user " + std::to_string(source);
+    const SaleTerms terms = terms_of(3, 1);
+    for (int i = 0; i < times; ++i) {
+        const Buyer buyer(user, ids.make(kSale, kNoon), 1, "");
+        const auto held = co_await inventory.reserve(buyer.request, log);
+        if (!held) continue;
+        ++bought;
+        const std::vector<OrderId> orders(1, held->order);
+        const auto released = co_await inventory.release(terms, Epoch(1), orders);
+        EXPECT_TRUE(released);
+    }
+    co_return bought;
+}
+
+TEST_F(MemoryInventoryTest, LosesNoUnitWhenManyBuyAndGiveBackOnSeveralCores) {
+    const auto signals = install(image_of(3, 1));
+    std::vector<std::future<int>> buyers;
+    for (std::uint16_t i = 0; i < 30; ++i) {
+        buyers.push_back(
+            start_on(cores_.owner_of(i), buy_and_give_back(inventory_, log_, i, 50)));
+    }
+    int bought = 0;
+    for (auto& buyer : buyers) bought += finish(buyer);
+    EXPECT_GT(bought, 3);
+    EXPECT_EQ(log_.records().size(), static_cast<std::size_t>(bought));
+    EXPECT_EQ(signals->remaining, 3);
+    EXPECT_EQ(count()->remaining, 3);
+    EXPECT_EQ(count()->given_back, bought);
 }
 
 } // namespace

@@ -132,6 +132,28 @@ ClientMetric batch_orders(const OrderWriter::Totals& totals) {
     return metric;
 }
 
+void add_webhooks(std::vector<MetricFamily>& page, const WebhookDispatcher& webhooks) {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    auto deliveries = family("doorbuster_webhook_deliveries_total",
+                             "Events sent to an endpoint, by how that ended.", MetricType::Counter);
+    auto pending = family("doorbuster_webhook_pending",
+                          "Events that an endpoint may still have to be told, at most.",
+                          MetricType::Gauge);
+    for (const auto& counters : webhooks.counters()) {
+        const Label endpoint{"endpoint", counters->label};
+        deliveries.metric.push_back(
+            counter({endpoint, {"outcome", "delivered"}}, counters->delivered.load(relaxed)));
+        deliveries.metric.push_back(
+            counter({endpoint, {"outcome", "failed"}}, counters->failed.load(relaxed)));
+        deliveries.metric.push_back(
+            counter({endpoint, {"outcome", "parked"}}, counters->parked.load(relaxed)));
+        pending.metric.push_back(
+            gauge({endpoint}, static_cast<double>(counters->pending.load(relaxed))));
+    }
+    page.push_back(std::move(deliveries));
+    page.push_back(std::move(pending));
+}
+
 } // namespace
 
 Task<std::string> Metrics::page() {
@@ -207,6 +229,26 @@ Task<std::string> Metrics::page() {
     conflicts.metric.push_back(counter({}, writer.conflicts.load(std::memory_order_relaxed)));
     page.push_back(std::move(conflicts));
 
+    const Lifecycle::Totals& lives = parts_.lifecycle.totals();
+    auto changes = family("doorbuster_order_changes_total",
+                          "Orders whose status changed behind the writer.", MetricType::Counter);
+    for (const auto& [status, count] : {std::pair("paid", &lives.paid),
+                                        std::pair("cancelled", &lives.cancelled),
+                                        std::pair("expired", &lives.expired)}) {
+        changes.metric.push_back(
+            counter({{"status", status}}, count->load(std::memory_order_relaxed)));
+    }
+    page.push_back(std::move(changes));
+    auto released = family("doorbuster_give_backs_total",
+                           "Orders whose units are for sale again.", MetricType::Counter);
+    released.metric.push_back(counter({}, lives.released.load(std::memory_order_relaxed)));
+    page.push_back(std::move(released));
+    auto release = family("doorbuster_give_back_seconds",
+                          "From the decision that ends orders until their units are for sale.",
+                          MetricType::Histogram);
+    release.metric.push_back(histogram({}, {&lives.release_seconds}));
+    page.push_back(std::move(release));
+
     auto connections = family("doorbuster_store_connections", "Connections to the order store.",
                               MetricType::Gauge);
     const auto pool = parts_.store.connections();
@@ -219,6 +261,7 @@ Task<std::string> Metrics::page() {
         up.metric.push_back(gauge({{"backend", backend.name}}, backend.state() == "up" ? 1 : 0));
     }
     page.push_back(std::move(up));
+    if (parts_.webhooks != nullptr) add_webhooks(page, *parts_.webhooks);
     const prometheus::TextSerializer serializer;
     co_return serializer.Serialize(page);
 }

@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "base/latency.h"
+#include "engine/lifecycle.h"
 #include "engine/order_tally.h"
 #include "engine/order_writer.h"
 #include "engine/purchase_service.h"
 #include "engine/readiness.h"
 #include "engine/sale_directory.h"
+#include "engine/webhook_dispatcher.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
 #include "runtime/core.h"
@@ -29,9 +31,11 @@ public:
         const OrderLog& log;
         const LatencyBuckets& log_append;
         const OrderWriter& writer;
+        const Lifecycle& lifecycle;
         const OrderStore& store;
         const OrderTally& tally;
         const Readiness& readiness;
+        const WebhookDispatcher* webhooks = nullptr; // null: no endpoint is configured
     };
     explicit Metrics(Parts parts) : parts_(std::move(parts)) {}
 

@@ -201,7 +201,9 @@ private:
             stored.terms.stock += add;
             return {};
         };
-        RC_ASSERT(writers_[1].store->change_sale(names_.at(sale), raise, {}).has_value());
+        RC_ASSERT(writers_[1]
+                      .store->change_sale(names_.at(sale), raise, {}, {"tester", "restocked"})
+                      .has_value());
         model_.sales[sale].stock += add;
     }
 

@@ -1,10 +1,11 @@
-// Opening the store, and everything about its orders that is not the writer's.
+// Opening the store, and reading its orders and books.
 #include "adapters/sql/order_store.h"
 
 #include <algorithm>
-#include <array>
+#include <charconv>
 #include <iterator>
 
+#include "adapters/sql/order_row.h"
 #include "adapters/sql/pool.h"
 #include "adapters/sql/sale_row.h"
 #include "adapters/sql/sql_text.h"
@@ -13,9 +14,11 @@
 namespace doorbuster::sql {
 namespace {
 
-constexpr Integer kSchemaVersion = 1;
+constexpr Integer kSchemaVersion = 2;
 constexpr int kBusyWaitSeconds = 5; // a batch of the writer holds the lock for far less
 constexpr std::size_t kFetchRows = 2'048;
+// A filtered list looks at so many orders a call and one more: 10 ms on a slow core.
+constexpr Integer kLookBeyond = 19'999;
 
 // The text range of a sale's order ids: text order is byte order, see OrderId.
 struct IdRange {
@@ -24,69 +27,38 @@ struct IdRange {
 };
 
 IdRange ids_of(SaleNo sale) {
-    constexpr Duration kLastMoment{(1LL << 48) - 1};
-    return {OrderId(sale, TimePoint{}, 0, 0).text(),
-            OrderId(sale, TimePoint(kLastMoment), UINT16_MAX, UINT64_MAX).text()};
+    return {OrderId::first_of(sale).text(), OrderId::last_of(sale).text()};
 }
 
-Result<OrderId> order_id_of(const std::string& text) {
-    if (const auto id = OrderId::parse(text)) return *id;
-    return fail(Errc::corrupt, "the store holds an order with the id '" + text + "'");
-}
-
-void create_tables(soci::session& session) {
-    Transaction transaction(session, Transaction::Kind::write);
-    std::string schema = text::schema;
-    // Statement by statement, without the comments: a semicolon ends nothing else in that file.
+// Brings the tables from `version` (0: there are none) to ours, in one transaction: the sections of
+// schema.sql that are newer, statement by statement.
+template <class Lease> void upgrade_tables(Lease& lease, Integer version) {
+    constexpr std::string_view kMark = "-- version: ";
+    soci::session& session = *lease;
+    Transaction transaction(lease, Transaction::Kind::write);
+    const std::string schema = text::schema;
     std::string statement;
+    Integer section = 0;
     for (std::size_t at = 0; at < schema.size();) {
         const std::size_t end = std::min(schema.find('\n', at), schema.size());
         const std::string line = schema.substr(at, end - at);
-        statement += line.substr(0, line.find("--")) + "\n";
         at = end + 1;
+        if (line.starts_with(kMark)) {
+            std::from_chars(line.data() + kMark.size(), line.data() + line.size(), section);
+        }
+        if (section <= version) continue;
+        statement += line.substr(0, line.find("--")) + "\n"; // a semicolon ends a statement only
         if (statement.find(';') == std::string::npos) continue;
         session << statement;
         statement.clear();
     }
-    session << "INSERT INTO doorbuster_schema (schema_version) VALUES (:version)",
-        soci::use(kSchemaVersion);
+    if (version == 0) {
+        session << text::insert_schema_version, soci::use(kSchemaVersion, "version");
+    } else {
+        session << text::update_schema_version, soci::use(kSchemaVersion, "version");
+    }
     transaction.commit();
 }
-
-// A row of select_order_columns.
-struct OrderRow {
-    std::string id, user, key;
-    Integer quantity = 0, status = 0, version = 0;
-    Nullable<Integer> expires_at, paid_at;
-    Nullable<std::string> payment_ref;
-
-    template <class Statement> void bind(Statement& statement) {
-        statement.exchange(soci::into(id));
-        statement.exchange(soci::into(user));
-        statement.exchange(soci::into(quantity));
-        statement.exchange(soci::into(status));
-        statement.exchange(soci::into(expires_at.value, expires_at.indicator));
-        statement.exchange(soci::into(paid_at.value, paid_at.indicator));
-        statement.exchange(soci::into(payment_ref.value, payment_ref.indicator));
-        statement.exchange(soci::into(key));
-        statement.exchange(soci::into(version));
-    }
-    [[nodiscard]] Result<Order> order() const {
-        auto order_id = order_id_of(id);
-        if (!order_id) return tl::make_unexpected(std::move(order_id.error()));
-        Order order;
-        order.id = *order_id;
-        order.user = user;
-        order.key = key;
-        order.quantity = quantity;
-        order.status = static_cast<OrderStatus>(status);
-        order.expires_at = from_ms(expires_at.get());
-        order.paid_at = from_ms(paid_at.get());
-        order.payment_ref = payment_ref.get();
-        order.version = version;
-        return order;
-    }
-};
 
 } // namespace
 
@@ -102,7 +74,10 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
                                         "\" timeout=" + std::to_string(kBusyWaitSeconds) +
                                         (is_read_only ? " readonly=true" : "");
             std::unique_ptr<SqlOrderStore> store(new SqlOrderStore);
+            static const SystemClock system_clock;
             store->name_ = options.sqlite_path;
+            store->clock_ = options.clock != nullptr ? options.clock : &system_clock;
+            store->with_events_ = options.with_events;
             store->pool_ = std::make_unique<Pool>(options.pool_size);
             for (std::size_t i = 0; i < options.pool_size; ++i) {
                 soci::session& session = store->pool_->at(i);
@@ -124,17 +99,28 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
                 }
                 std::string mode;
                 session << "PRAGMA journal_mode=WAL", soci::into(mode);
-                create_tables(session);
+                upgrade_tables(lease, 0);
             }
             Integer version = 0;
             session << text::select_schema_version, soci::into(version);
-            if (version != kSchemaVersion) {
+            if (version < kSchemaVersion && is_read_only) {
+                return fail(Errc::wrong_state,
+                            options.sqlite_path + " was written by an earlier doorbuster. Start "
+                                                  "this one on it once (doorbuster serve)");
+            }
+            if (version < kSchemaVersion) {
+                upgrade_tables(lease, version);
+            } else if (version > kSchemaVersion) {
                 return fail(Errc::too_new,
                             options.sqlite_path + " has schema version " + std::to_string(version) +
                                 ", this doorbuster knows " + std::to_string(kSchemaVersion) +
                                 ". Start the version that wrote it");
             }
-            if (!is_read_only) store->writer_ = std::make_unique<Writer>(store->name_, connect);
+            if (!is_read_only) {
+                store->writer_ = std::make_unique<Writer>(store->name_, connect,
+                                                          store->pool_->turns(), *store->clock_,
+                                                          options.with_events);
+            }
             return store;
         });
 }
@@ -183,37 +169,38 @@ Result<void> SqlOrderStore::bind_log(const std::string& log_id) {
 Result<Order> SqlOrderStore::find_order(const OrderId& id) {
     return guarded(name_, "reading an order", [&]() -> Result<Order> {
         Lease lease(*pool_);
-        OrderRow row;
-        const std::string wanted = id.text();
-        soci::statement select(*lease);
-        row.bind(select);
-        select.exchange(soci::use(wanted, "id"));
-        select.alloc();
-        select.prepare(std::string(text::select_order_columns) + " WHERE id = :id");
-        select.define_and_bind();
-        if (!select.execute(true)) return fail(Errc::not_found, "order " + wanted);
-        return row.order();
+        return select_order(*lease, id);
     });
 }
 
-Result<std::vector<Order>> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& filter,
-                                                      const std::optional<OrderId>& after,
-                                                      std::size_t limit) {
-    return guarded(name_, "listing orders", [&]() -> Result<std::vector<Order>> {
+Result<OrderPage> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& filter,
+                                             const std::optional<OrderId>& after,
+                                             std::size_t limit) {
+    return guarded(name_, "listing orders", [&]() -> Result<OrderPage> {
         Lease lease(*pool_);
-        const IdRange range = ids_of(sale);
-        const std::string after_id = after ? after->text() : "";
+        const Transaction transaction(lease, Transaction::Kind::read);
+        IdRange range = ids_of(sale);
+        // One lower bound: SQLite takes the first of two to find its place and walks to the other.
+        // No order has the lowest id: it would be of 1970.
+        const std::string behind = after ? std::max(after->text(), range.lowest) : range.lowest;
+        std::optional<std::string> looked_until;
+        if (filter.status || filter.user) {
+            std::string last;
+            *lease << text::select_last_looked_at, soci::into(last),
+                soci::use(behind, "after"), soci::use(range.highest, "highest"),
+                soci::use(kLookBeyond, "rows");
+            if ((*lease).got_data()) looked_until = range.highest = last;
+        }
         const Integer status = filter.status ? static_cast<Integer>(*filter.status) : 0;
         const std::string user = filter.user.value_or("");
-        const auto rows = static_cast<Integer>(limit);
+        const auto rows = static_cast<Integer>(limit) + 1; // one more says whether there is more
         std::string query = std::string(text::select_order_columns) +
-                            " WHERE id >= :lowest AND id <= :highest AND id > :after";
+                            " WHERE id > :after AND id <= :highest";
         OrderRow row;
         soci::statement select(*lease);
         row.bind(select);
-        select.exchange(soci::use(range.lowest, "lowest"));
+        select.exchange(soci::use(behind, "after"));
         select.exchange(soci::use(range.highest, "highest"));
-        select.exchange(soci::use(after_id, "after"));
         if (filter.status) {
             query += " AND status = :status";
             select.exchange(soci::use(status, "status"));
@@ -227,13 +214,19 @@ Result<std::vector<Order>> SqlOrderStore::list_orders(SaleNo sale, const OrderFi
         select.alloc();
         select.prepare(query);
         select.define_and_bind();
-        std::vector<Order> orders;
+        OrderPage page;
         for (bool more = select.execute(true); more; more = select.fetch()) {
             auto order = row.order();
             if (!order) return tl::make_unexpected(std::move(order.error()));
-            orders.push_back(std::move(*order));
+            page.orders.push_back(std::move(*order));
         }
-        return orders;
+        if (page.orders.size() > limit) {
+            page.orders.pop_back();
+            page.next = page.orders.back().id;
+        } else if (looked_until) {
+            page.next = OrderId::parse(*looked_until);
+        }
+        return page;
     });
 }
 
@@ -242,7 +235,7 @@ Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
     return guarded(name_, "reading the store's snapshot", [&]() -> Result<LogPosition> {
         Lease lease(*pool_);
         soci::session& session = *lease;
-        const Transaction transaction(session, Transaction::Kind::read);
+        const Transaction transaction(lease, Transaction::Kind::read);
         std::string log_id;
         Integer position = 1;
         session << text::select_log, soci::into(log_id), soci::into(position);
@@ -262,7 +255,9 @@ Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
             Integer letter_units = 0;
             session << text::sum_dead_letters, soci::into(letters), soci::into(letter_units),
                 soci::use(number, "sale_no");
-            sink.sale(row.sale, letter_units);
+            // What the log accepted and nobody holds.
+            sink.sale(row.sale, letter_units,
+                      row.log_accepted_units - row.sale.sold - letter_units);
             const auto closed_at = row.sale.terms.closed_at;
             if (closed_at && *closed_at < keys_since) continue;
 
@@ -305,7 +300,7 @@ Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
     return guarded(name_, "reading the books", [&]() -> Result<Books> {
         Lease lease(*pool_);
         soci::session& session = *lease;
-        const Transaction transaction(session, Transaction::Kind::read);
+        const Transaction transaction(lease, Transaction::Kind::read);
         std::string log_id;
         Integer position = 1;
         session << text::select_log, soci::into(log_id), soci::into(position);

@@ -33,10 +33,10 @@ std::string bytes_of(const std::string& path) {
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
-std::vector<std::uint64_t> numbers_of(const Result<std::vector<Order>>& orders) {
+std::vector<std::uint64_t> numbers_of(const Result<OrderPage>& page) {
     std::vector<std::uint64_t> numbers;
-    if (!orders) ADD_FAILURE() << orders.error().message();
-    for (const Order& found : *orders) {
+    if (!page) ADD_FAILURE() << page.error().message();
+    for (const Order& found : page->orders) {
         const auto since = found.id.created_at() - kNow;
         numbers.push_back(static_cast<std::uint64_t>(since.count()));
     }
@@ -105,13 +105,13 @@ TEST(OrderStore, WritesNothingWhenItIsReadOnly) {
         EXPECT_TRUE(reader->find_order(order(sale, 1).order).has_value());
         EXPECT_EQ(reader->books({})->sales.size(), 1U);
         EXPECT_EQ(reader->log_binding()->next, LogPosition(2));
-        EXPECT_FALSE(reader->create_sale(fixture::terms("t", 1), "t").has_value());
+        EXPECT_FALSE(reader->create_sale(fixture::terms("t", 1), "t", "tester").has_value());
         EXPECT_FALSE(reader->next_epochs({}).has_value());
         const auto change = [](StoredSale& stored) -> Result<void> {
             ++stored.terms.stock;
             return {};
         };
-        EXPECT_FALSE(reader->change_sale("s", change, {}).has_value());
+        EXPECT_FALSE(reader->change_sale("s", change, {}, {"tester", "edited"}).has_value());
     }
     EXPECT_EQ(bytes_of(file.path()), before);
     EXPECT_EQ(file.open()->find_sale("s")->terms.stock, 10);
@@ -178,6 +178,52 @@ TEST(OrderStore, ListsASalesOrdersOldestFirst) {
     EXPECT_EQ(list(filter, 0, 100), Numbers{});
 }
 
+TEST(OrderStore, SaysWhetherAListGoesOn) {
+    const ScratchFile file;
+    const auto store = file.open_bound();
+    const SaleNo sale = add_sale(*store, "s", 10);
+    ASSERT_TRUE(apply_next(*store, {order(sale, 1), order(sale, 2), order(sale, 3)}));
+    const auto next = [&](const OrderFilter& filter, std::size_t limit) {
+        return store->list_orders(sale, filter, {}, limit)->next;
+    };
+    OrderFilter confirmed;
+    confirmed.status = OrderStatus::confirmed;
+    for (const OrderFilter& filter : {OrderFilter(), confirmed}) {
+        EXPECT_EQ(next(filter, 2), order(sale, 2).order);
+        EXPECT_EQ(next(filter, 3), std::nullopt) << "full, and the last";
+        EXPECT_EQ(next(filter, 4), std::nullopt);
+    }
+    EXPECT_EQ(store->list_orders(SaleNo(99), confirmed, {}, 1)->next, std::nullopt);
+}
+
+TEST(OrderStore, LooksForARareOrderInShortSteps) {
+    constexpr std::uint64_t kOrders = 45'000; // at 20'000 a step: two and a bit
+    const ScratchFile file;
+    const auto store = file.open_bound();
+    const SaleNo sale = add_sale(*store, "s", kOrders);
+    const SaleNo other = add_sale(*store, "other", 1);
+    std::vector<LogRecord> batch;
+    for (std::uint64_t n = 1; n <= kOrders; ++n) batch.push_back(order(sale, n));
+    batch[2].user = batch[29'999].user = batch[39'999].user = batch[44'999].user = "rare";
+    batch.push_back(order(other, 1));
+    batch.back().user = "rare";
+    ASSERT_TRUE(apply_next(*store, batch).has_value());
+    OrderFilter filter;
+    filter.user = "rare";
+    std::vector<Numbers> pages;
+    std::optional<OrderId> after;
+    do {
+        const auto page = store->list_orders(sale, filter, after, 1'000);
+        pages.push_back(numbers_of(page));
+        after = page->next;
+    } while (after && pages.size() < 10);
+    EXPECT_EQ(pages, (std::vector<Numbers>{{3}, {30'000, 40'000}, {45'000}}));
+    filter.user = "nobody";
+    const auto nothing = store->list_orders(sale, filter, {}, 1'000);
+    EXPECT_TRUE(nothing->orders.empty());
+    EXPECT_EQ(nothing->next, order(sale, 20'000).order);
+}
+
 TEST(OrderStore, TellsARebuildEverythingInOrder) {
     constexpr std::uint64_t kOrders = 5'000; // more than are fetched at once
     const ScratchFile file;
@@ -234,7 +280,7 @@ TEST(OrderStore, LeavesOutTheOrdersOfSalesThatWereClosedLongAgo) {
             sale.terms.closed_at = at;
             return {};
         };
-        ASSERT_TRUE(store->change_sale(id, close, {}).has_value());
+        ASSERT_TRUE(store->change_sale(id, close, {}, {"tester", "closed"}).has_value());
     };
     close_at("old", kNow - Duration(1));
     close_at("recent", kNow);

@@ -1,4 +1,4 @@
-// The sales of the order store: creating, reading, changing, opening epochs.
+// The sales of the order store: creating, reading, changing, their journal, opening epochs.
 #include "adapters/sql/order_store.h"
 #include "adapters/sql/pool.h"
 #include "adapters/sql/sale_row.h"
@@ -52,6 +52,27 @@ Integer execute(soci::statement& statement, const char* sql) {
     statement.define_and_bind();
     statement.execute(true);
     return statement.get_affected_rows();
+}
+
+// Writes down what was changed, in the change's own transaction.
+void write_journal(soci::session& session, SaleNo sale, TimePoint now, const JournalNote& note,
+                   const std::pair<std::string, std::string>& changed) {
+    const Integer no = sale.get();
+    const Integer at = to_ms(now);
+    session << text::insert_journal, soci::use(no, "no"), soci::use(at, "at"),
+        soci::use(note.who, "who"), soci::use(note.what, "what"),
+        soci::use(changed.first, "before"), soci::use(changed.second, "after");
+}
+
+// The request that was made under the key, if one was.
+std::optional<std::string> request_under(soci::session& session, SaleNo sale,
+                                         const std::string& key) {
+    const Integer no = sale.get();
+    std::string request;
+    session << text::select_change_request, soci::into(request), soci::use(no, "no"),
+        soci::use(key, "key");
+    if (!session.got_data()) return std::nullopt;
+    return request;
 }
 
 } // namespace
@@ -128,10 +149,11 @@ std::vector<SaleRow> select_sales(soci::session& session, const std::string& tai
 }
 
 Result<std::pair<StoredSale, bool>> SqlOrderStore::create_sale(const SaleTerms& terms,
-                                                               const std::string& created_as) {
+                                                               const std::string& created_as,
+                                                               const std::string& who) {
     return guarded(name_, "creating a sale", [&]() -> Result<std::pair<StoredSale, bool>> {
         Lease lease(*pool_);
-        Transaction transaction(*lease, Transaction::Kind::write);
+        Transaction transaction(lease, Transaction::Kind::write);
         if (auto there = select_sales(*lease, "WHERE id = :id", terms.id); !there.empty()) {
             if (there.front().created_as == created_as) {
                 return std::pair(std::move(there.front().sale), false);
@@ -145,6 +167,9 @@ Result<std::pair<StoredSale, bool>> SqlOrderStore::create_sale(const SaleTerms& 
         insert.exchange(soci::use(created_as, "created_as"));
         execute(insert, text::insert_sale);
         auto made = select_sales(*lease, "WHERE id = :id", terms.id);
+        const SaleTerms& stored = made.front().sale.terms;
+        write_journal(*lease, stored.no, clock_->now(), {who, "created"},
+                      changed_terms(nullptr, stored));
         transaction.commit();
         return std::pair(std::move(made.front().sale), true);
     });
@@ -173,20 +198,18 @@ Result<std::vector<StoredSale>> SqlOrderStore::list_sales(const std::string& aft
 }
 
 Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const TermsChange& change,
-                                              const std::optional<ChangeKey>& key) {
+                                              const std::optional<ChangeKey>& key,
+                                              const JournalNote& note) {
     return guarded(name_, "changing a sale", [&]() -> Result<StoredSale> {
         Lease lease(*pool_);
-        Transaction transaction(*lease, Transaction::Kind::write);
+        Transaction transaction(lease, Transaction::Kind::write);
         auto rows = select_sales(*lease, "WHERE id = :id", id);
         if (rows.empty()) return fail(Errc::not_found, "sale " + id);
         StoredSale sale = std::move(rows.front().sale);
         const Integer no = sale.terms.no.get();
         if (key) {
-            std::string request;
-            *lease << text::select_change_request, soci::into(request), soci::use(no, "no"),
-                soci::use(key->key, "key");
-            if ((*lease).got_data()) {
-                if (request == key->request) return sale;
+            if (const auto request = request_under(*lease, sale.terms.no, key->key)) {
+                if (*request == key->request) return sale;
                 return fail(Errc::conflict, "the key is bound to another change");
             }
         }
@@ -206,6 +229,8 @@ Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const Terms
             if (execute(update, text::update_terms) != 1) {
                 return fail(Errc::conflict, "sale " + id + " was changed at the same time");
             }
+            write_journal(*lease, sale.terms.no, clock_->now(), note,
+                          changed_terms(&before, sale.terms));
         }
         if (key) {
             *lease << text::insert_change, soci::use(no, "no"), soci::use(key->key, "key"),
@@ -216,10 +241,53 @@ Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const Terms
     });
 }
 
+Result<std::string> SqlOrderStore::find_change(SaleNo sale, const std::string& key) {
+    return guarded(name_, "reading a change of a sale", [&]() -> Result<std::string> {
+        Lease lease(*pool_);
+        if (auto request = request_under(*lease, sale, key)) return std::move(*request);
+        return fail(Errc::not_found, "no change under this key");
+    });
+}
+
+Result<bool> SqlOrderStore::is_withdrawn(const OrderId& withdrawal) {
+    return guarded(name_, "reading a withdrawal", [&]() -> Result<bool> {
+        Lease lease(*pool_);
+        const std::string id = withdrawal.text();
+        Integer times = 0;
+        *lease << text::select_withdrawal, soci::into(times), soci::use(id, "id");
+        return times > 0;
+    });
+}
+
+Result<std::vector<JournalEntry>> SqlOrderStore::journal(SaleNo sale, std::int64_t after,
+                                                         std::size_t limit) {
+    return guarded(name_, "reading a journal", [&]() -> Result<std::vector<JournalEntry>> {
+        Lease lease(*pool_);
+        const Integer no = sale.get();
+        const Integer after_seq = after;
+        const auto rows = static_cast<Integer>(limit);
+        JournalEntry entry;
+        Integer seq = 0;
+        Integer at = 0;
+        soci::statement select =
+            ((*lease).prepare << text::select_journal, soci::into(seq), soci::into(at),
+             soci::into(entry.who), soci::into(entry.what), soci::into(entry.before),
+             soci::into(entry.after), soci::use(no, "no"), soci::use(after_seq, "seq"),
+             soci::use(rows, "rows"));
+        std::vector<JournalEntry> entries;
+        for (bool more = select.execute(true); more; more = select.fetch()) {
+            entry.seq = seq;
+            entry.at = from_ms(at);
+            entries.push_back(entry);
+        }
+        return entries;
+    });
+}
+
 Result<std::vector<StoredSale>> SqlOrderStore::next_epochs(std::span<const SaleNo> wanted) {
     return guarded(name_, "opening the next epoch", [&]() -> Result<std::vector<StoredSale>> {
         Lease lease(*pool_);
-        Transaction transaction(*lease, Transaction::Kind::write);
+        Transaction transaction(lease, Transaction::Kind::write);
         std::vector<StoredSale> sales;
         if (wanted.empty()) *lease << text::raise_epoch_of_all;
         for (const SaleNo no : wanted) {

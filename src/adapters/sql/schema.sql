@@ -1,6 +1,9 @@
 -- The order store's tables. Times are milliseconds since 1970, UTC; money is in minor units.
+-- Each section below brings a store from the version before to its own; none is ever changed.
 -- No secondary index stands in the way of the writer: an order's id leads with its sale and its
 -- time, so the primary key serves every look-up that a sale needs (docs/adr/0001).
+
+-- version: 1
 
 CREATE TABLE doorbuster_schema (
     schema_version INTEGER NOT NULL
@@ -69,3 +72,69 @@ CREATE TABLE sale_changes (
     request TEXT         NOT NULL,
     PRIMARY KEY (sale_no, change_key)
 );
+
+-- version: 2
+
+-- Orders that wait for their payment, by when it is due. Without a payment step nothing is in here.
+CREATE INDEX orders_due ON orders (expires_at) WHERE status = 2 AND expires_at IS NOT NULL;
+
+-- What the store has given back and the inventory may not know yet (design.md section 4, rule 9):
+-- orders that ended without a buyer, and withdrawals.
+CREATE TABLE give_backs (
+    order_id CHAR(32) NOT NULL PRIMARY KEY,
+    sale_no  INTEGER  NOT NULL
+) WITHOUT ROWID;
+
+-- Units that operators took out of the stock, so that none is taken twice.
+CREATE TABLE withdrawals (
+    id      CHAR(32) NOT NULL PRIMARY KEY,
+    sale_no INTEGER  NOT NULL,
+    units   BIGINT   NOT NULL
+) WITHOUT ROWID;
+
+-- What operators did to a sale; before_terms and after_terms are JSON objects.
+CREATE TABLE sale_journal (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    sale_no      INTEGER NOT NULL,
+    at           BIGINT  NOT NULL,
+    who          TEXT    NOT NULL,
+    what         TEXT    NOT NULL,
+    before_terms TEXT    NOT NULL,
+    after_terms  TEXT    NOT NULL
+);
+CREATE INDEX sale_journal_of_sale ON sale_journal (sale_no, seq);
+
+-- The outbox: every change of an order, in the change's own transaction, for the webhooks. The rest
+-- of an event is the order's row. seq is never used twice.
+CREATE TABLE events (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id CHAR(32) NOT NULL,
+    version  BIGINT   NOT NULL,
+    status   SMALLINT NOT NULL,
+    at       BIGINT   NOT NULL
+);
+
+-- Who is told of orders, by the URL in the settings. The row stays when the URL leaves them, so that
+-- it goes on where it was if it comes back soon. state: 1 active, 2 disabled, 3 removed
+CREATE TABLE webhook_endpoints (
+    no            INTEGER       PRIMARY KEY,
+    url           VARCHAR(2048) NOT NULL UNIQUE,
+    done_seq      BIGINT        NOT NULL, -- every event up to here is delivered, aside or not wanted
+    state         SMALLINT      NOT NULL,
+    since         BIGINT        NOT NULL,
+    reason        TEXT          NOT NULL,
+    failing_since BIGINT,
+    last_error    TEXT          NOT NULL,
+    delivered     BIGINT        NOT NULL
+);
+
+-- Events that an endpoint did not take while others got through. state: 1 is tried again, 2 parked
+CREATE TABLE webhook_aside (
+    seq           BIGINT   NOT NULL,
+    endpoint      INTEGER  NOT NULL,
+    state         SMALLINT NOT NULL,
+    attempts      BIGINT   NOT NULL,
+    failing_since BIGINT,
+    last_error    TEXT     NOT NULL,
+    PRIMARY KEY (seq, endpoint)
+) WITHOUT ROWID;

@@ -32,17 +32,45 @@ void set_on_close(soci::session& session, OnClose what) {
     sqlite_api::sqlite3_db_config(backend->conn_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep, nullptr);
 }
 
-Transaction::Transaction(soci::session& session, Kind kind) : session_(session) {
-    session_ << (kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN");
+void WriteTurns::take() {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t mine = next_++;
+    moved_.wait(lock, [&] { return serving_ == mine; });
+}
+
+void WriteTurns::give_back() {
+    {
+        const std::lock_guard lock(mutex_);
+        ++serving_;
+    }
+    moved_.notify_all();
+}
+
+Transaction::Transaction(soci::session& session, WriteTurns& turns, Kind kind)
+    : session_(session) {
+    if (kind == Kind::read) {
+        session_ << "BEGIN";
+        return;
+    }
+    turns.take();
+    try {
+        session_ << "BEGIN IMMEDIATE";
+    } catch (...) {
+        turns.give_back();
+        throw;
+    }
+    turn_ = &turns;
 }
 
 Transaction::~Transaction() {
-    if (!is_open_) return;
-    try {
-        session_ << "ROLLBACK";
-    } catch (const soci::soci_error&) {
-        // The statement that failed has rolled back already.
+    if (is_open_) {
+        try {
+            session_ << "ROLLBACK";
+        } catch (const soci::soci_error&) {
+            // The statement that failed has rolled back already.
+        }
     }
+    if (turn_ != nullptr) turn_->give_back();
 }
 
 void Transaction::commit() {

@@ -5,8 +5,9 @@
 #include <soci/soci.h>
 #include <soci/sqlite3/soci-sqlite3.h>
 
-#include <atomic>
-#include <cstddef>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -41,12 +42,30 @@ std::invoke_result_t<F&> guarded(const std::string& store, const char* doing, F 
 enum class OnClose { keep_log, tidy_up };
 void set_on_close(soci::session& session, OnClose what);
 
+// Whose turn it is to write, among the sessions of one store: first come, first served. SQLite has
+// one writer at a time, lets the others sleep and forgets who came first; a batch of the order
+// writer would starve behind a mass expiry.
+class WriteTurns {
+public:
+    void take();
+    void give_back();
+
+private:
+    std::mutex mutex_; // guards the rest
+    std::condition_variable moved_;
+    std::uint64_t next_ = 0;
+    std::uint64_t serving_ = 0;
+};
+
 // Rolls back unless it was committed.
 class Transaction {
 public:
     enum class Kind { read, write }; // write takes the write lock at once: no upgrade that can fail
 
-    Transaction(soci::session& session, Kind kind);
+    Transaction(soci::session& session, WriteTurns& turns, Kind kind);
+    // Of a leased session.
+    template <class Lease>
+    Transaction(Lease& lease, Kind kind) : Transaction(*lease, lease.turns(), kind) {}
     ~Transaction();
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
@@ -55,6 +74,7 @@ public:
 
 private:
     soci::session& session_;
+    WriteTurns* turn_ = nullptr; // that we hold
     bool is_open_ = true;
 };
 

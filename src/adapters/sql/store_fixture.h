@@ -66,7 +66,7 @@ inline SaleTerms terms(const std::string& id, Units stock, Units limit = 1'000) 
 
 inline SaleNo add_sale(SqlOrderStore& store, const std::string& id, Units stock,
                        Units limit = 1'000) {
-    const auto made = store.create_sale(terms(id, stock, limit), id);
+    const auto made = store.create_sale(terms(id, stock, limit), id, "tester");
     EXPECT_TRUE(made.has_value());
     return made ? made->first.terms.no : SaleNo(0);
 }
@@ -123,9 +123,10 @@ struct Snapshot final : SaleSnapshotSink {
 
         friend bool operator==(const Line&, const Line&) = default;
     };
-    void sale(const StoredSale& sale, Units dead_letter_units) override {
+    void sale(const StoredSale& sale, Units dead_letter_units, Units units_back) override {
         sales.push_back(sale);
         dead_units.push_back(dead_letter_units);
+        given_back.push_back(units_back);
         lines.emplace_back();
     }
     void order(const OrderId& id, const std::string& user, const std::string& key, Units quantity,
@@ -139,6 +140,7 @@ struct Snapshot final : SaleSnapshotSink {
 
     std::vector<StoredSale> sales;
     std::vector<Units> dead_units;
+    std::vector<Units> given_back;
     std::vector<std::vector<Line>> lines; // by sale
     std::vector<Line> letters;
 };

@@ -195,7 +195,7 @@ TEST(StoringOrders, NeverLetsTheStockBelowWhatIsSold) {
         stored.terms.stock = 3;
         return {};
     };
-    EXPECT_FALSE(store->change_sale("s", lower, {}).has_value());
+    EXPECT_FALSE(store->change_sale("s", lower, {}, {"tester", "edited"}).has_value());
     EXPECT_EQ(store->find_sale("s")->terms.stock, 5);
 }
 

@@ -109,8 +109,7 @@ Result<LogSnapshot> LogSnapshot::open(const std::string& folder) {
     return snapshot;
 }
 
-Result<std::vector<LogRecord>> LogSnapshot::read_from(LogPosition from) {
-    std::vector<LogRecord> records;
+Result<void> LogSnapshot::read_groups(LogPosition from, const Take& take) {
     auto last = database_.prepare("SELECT max(first) FROM record_groups");
     if (!last) return tl::make_unexpected(std::move(last.error()));
     if (auto row = last->step(); !row) return tl::make_unexpected(std::move(row.error()));
@@ -120,8 +119,18 @@ Result<std::vector<LogRecord>> LogSnapshot::read_from(LogPosition from) {
         auto group = read_group(database_, path_, at);
         if (!group) return tl::make_unexpected(std::move(group.error()));
         at = group->next.get();
-        std::move(group->records.begin(), group->records.end(), std::back_inserter(records));
+        if (auto taken = take(*group); !taken) return taken;
     }
+    return {};
+}
+
+Result<std::vector<LogRecord>> LogSnapshot::read_from(LogPosition from) {
+    std::vector<LogRecord> records;
+    auto read = read_groups(from, [&records](LogBatch& group) -> Result<void> {
+        std::move(group.records.begin(), group.records.end(), std::back_inserter(records));
+        return {};
+    });
+    if (!read) return tl::make_unexpected(std::move(read.error()));
     return records;
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,7 +40,11 @@ public:
     [[nodiscard]] static Result<LogSnapshot> open(const std::string& folder);
 
     [[nodiscard]] const std::string& id() const { return id_; }
-    // The records from `from` to the end; none when the log ends before it.
+    // The records from `from` to the end, commit by commit; none when the log ends before it. Ends
+    // with the first error that `take` returns.
+    using Take = std::function<Result<void>(LogBatch& group)>;
+    [[nodiscard]] Result<void> read_groups(LogPosition from, const Take& take);
+    // All of them at once.
     [[nodiscard]] Result<std::vector<LogRecord>> read_from(LogPosition from);
 
 private:

@@ -13,6 +13,7 @@
 #include "app/commands/config_command.h"
 #include "app/commands/export_command.h"
 #include "app/commands/fake_server.h"
+#include "app/commands/order_command.h"
 #include "app/commands/sale_command.h"
 
 namespace doorbuster {
@@ -30,6 +31,8 @@ const std::string kAudit =
     R"("log_accepted_units":2,"inventory_remaining":998,"violations":[],"balanced":true})";
 const std::string kProblem = R"({"type":"/problems/not_found","title":"Not found","status":404,)"
                              R"("detail":"there is no sale \"boots\"","code":"not_found"})";
+
+const std::string kOrderId = "000000gdqkrr40000000dq5c5w9w05zp";
 
 std::string order_json(int number) {
     OrderRow order;
@@ -54,6 +57,7 @@ struct CommandRun {
         CLI::App app("doorbuster");
         app.require_subcommand(1);
         add_sale_command(app, context);
+        add_order_command(app, context);
         add_audit_command(app, context);
         add_export_command(app, context);
         add_config_command(app, context);
@@ -90,6 +94,18 @@ TEST(Commands, ExitWithTwoWhenTheArgumentsAreWrong) {
              with({"--url", "https://127.0.0.1:1", "--ca-file", "no/such/file.pem"}),
              {"sale", "show"},
              {"sale", "show", "../a"},
+             {"sale", "show", "a", "--journal", "some"},
+             {"sale", "edit", "a"},
+             {"sale", "edit", "a", "--starts-at", "now"},
+             {"sale", "edit", "a", "--ends-at", "later"},
+             {"sale", "edit", "a", "--stock", "5"},
+             {"sale", "extend", "a"},
+             {"sale", "extend", "a", "--by", "0"},
+             {"sale", "extend", "a", "--by", "ten minutes"},
+             {"sale", "extend", "a", "--by", "1m", "--ends-at", "2026-11-27T21:00:00Z"},
+             {"order", "show"},
+             {"order", "show", "no-order"},
+             {"order", "pay", kOrderId},
              {"sale", "restock", "a"},
              {"sale", "restock", "a", "--add", "0"},
              {"audit", "--sale", "A"},
@@ -123,15 +139,15 @@ TEST(Commands, NameWhatWasMeantByAMisspeltOne) {
     };
     EXPECT_EQ(said({"adit", "--json"}),
               "doorbuster: unknown command 'adit'; the nearest known one is 'audit'. There are "
-              "sale, audit, export, config; 'doorbuster --help' says more\n");
+              "sale, order, audit, export, config; 'doorbuster --help' says more\n");
     EXPECT_EQ(said({"config", "chekc", "--help"}),
               "doorbuster: unknown command 'config chekc'; the nearest known one is 'check'. There "
               "are check, show; 'doorbuster config --help' says more\n");
     EXPECT_EQ(said({"config", "--json", "show"}),
               "doorbuster: unknown option '--json' before the command. The commands are check, "
               "show; 'doorbuster config --help' says more\n");
-    EXPECT_EQ(said({}), "doorbuster: name a command: sale, audit, export, config; 'doorbuster "
-                        "--help' says more\n");
+    EXPECT_EQ(said({}), "doorbuster: name a command: sale, order, audit, export, config; "
+                        "'doorbuster --help' says more\n");
     EXPECT_EQ(said({"config"}), "doorbuster: name a command of config: check, show; 'doorbuster "
                                 "config --help' says more\n");
 }
@@ -191,6 +207,12 @@ TEST(Commands, ExplainThemselvesWithAnExample) {
                                                {"sale", "resume"},
                                                {"sale", "close"},
                                                {"sale", "restock"},
+                                               {"sale", "edit"},
+                                               {"sale", "extend"},
+                                               {"order"},
+                                               {"order", "show"},
+                                               {"order", "pay"},
+                                               {"order", "cancel"},
                                                {"audit"},
                                                {"export"},
                                                {"export", "orders"},
@@ -232,7 +254,10 @@ TEST(SaleCommand, CallsTheServerForEachOfItsVerbs) {
                        {"POST /v1/sales/shoes/stock", {200, kSale}}});
     for (const char* verb : {"show", "pause", "resume", "close"}) {
         CommandRun run;
-        run.go({"sale", verb, "shoes", "--url", server.url(), "--json"});
+        std::vector<std::string> arguments = {"sale",  verb,         "shoes",
+                                              "--url", server.url(), "--json"};
+        if (verb == std::string("show")) arguments.insert(arguments.end(), {"--journal", "0"});
+        run.go(arguments);
         EXPECT_EQ(run.code, kExitDone) << verb << run.err.str();
         EXPECT_EQ(run.out.str(), kSale + "\n");
     }
@@ -247,6 +272,112 @@ TEST(SaleCommand, CallsTheServerForEachOfItsVerbs) {
     EXPECT_EQ(seen[3].body, "");
     EXPECT_EQ(seen[4].body, R"({"add":-5})");
     EXPECT_EQ(seen[4].idempotency_key, "k1");
+}
+
+TEST(SaleCommand, EditsWhatIsNamed) {
+    FakeServer server({{"PATCH /v1/sales/shoes", {200, kSale}}});
+    const auto sent = [&](std::vector<std::string> arguments) {
+        arguments.insert(arguments.begin(), {"sale", "edit", "shoes", "--url", server.url()});
+        CommandRun run;
+        run.go(arguments);
+        EXPECT_EQ(run.code, kExitDone) << run.err.str();
+        return server.seen().back().body;
+    };
+    EXPECT_EQ(sent({"--title", "Red"}), R"({"title":"Red"})");
+    EXPECT_EQ(sent({"--ends-at", "none", "--per-user-limit", "2"}),
+              R"({"per_user_limit":2,"ends_at":null})");
+    EXPECT_EQ(sent({"--starts-at", "2026-11-27T09:00:00Z", "--ends-at", "2026-11-27T21:00:00Z"}),
+              R"({"starts_at":"2026-11-27T09:00:00Z","ends_at":"2026-11-27T21:00:00Z"})");
+}
+
+std::string sale_that_ends_at(const std::string& time) {
+    std::string sale = kSale;
+    const std::string none = R"("ends_at":null)";
+    return sale.replace(sale.find(none), none.size(), R"("ends_at":")" + time + '"');
+}
+
+TEST(SaleCommand, ExtendsFromTheEndOrFromNowIfThatIsPast) {
+    const auto sent = [](const std::string& sale, std::vector<std::string> arguments) {
+        FakeServer server(
+            {{"GET /v1/sales/shoes", {200, sale}}, {"PATCH /v1/sales/shoes", {200, sale}}});
+        arguments.insert(arguments.begin(), {"sale", "extend", "shoes", "--url", server.url()});
+        CommandRun run;
+        run.go(arguments);
+        return run.code == kExitDone ? server.seen().back().body : run.err.str();
+    };
+    const std::string open = sale_that_ends_at("2026-11-27T21:00:00.000Z");
+    const std::string over = sale_that_ends_at("2026-11-27T09:00:00.500Z");
+    EXPECT_EQ(sent(open, {"--by", "10m"}), R"({"ends_at":"2026-11-27T21:10:00.000Z"})");
+    EXPECT_EQ(sent(over, {"--by", "90s"}), R"({"ends_at":"2026-11-27T09:01:31.000Z"})");
+    EXPECT_EQ(sent(kSale, {"--by", "10m"}),
+              "doorbuster: sale shoes has no end that could be moved (not possible in this "
+              "state)\n");
+    EXPECT_EQ(sent(kSale, {"--ends-at", "2026-11-27T22:00:00Z"}),
+              R"({"ends_at":"2026-11-27T22:00:00Z"})");
+}
+
+std::string journal_entry(int number) {
+    return fmt::format(R"({{"at":"2026-11-27T09:00:{:02}.000Z","who":"loopback 127.0.0.1",)"
+                       R"("what":"restocked","before":{{"stock":{}}},"after":{{"stock":{}}}}})",
+                       number, number, number + 1'000);
+}
+
+TEST(SaleCommand, ShowsTheLatestOfTheJournal) {
+    std::string first = R"({"at":"2026-11-27T08:00:00.000Z","who":"admin token from 10.0.0.1",)"
+                        R"("what":"created","before":{},"after":{"title":"Shoes","stock":1000,)"
+                        R"("ends_at":null,"payment_timeout_s":0,"paused":false}})";
+    std::string second = journal_entry(0);
+    for (int i = 1; i < 22; ++i) second += "," + journal_entry(i);
+    FakeServer server({{"GET /v1/sales/shoes", {200, kSale}},
+                       {"GET /v1/sales/shoes/journal?limit=1000",
+                        {200, R"({"items":[)" + first + R"(],"next_cursor":"1"})"}},
+                       {"GET /v1/sales/shoes/journal?limit=1000&cursor=1",
+                        {200, R"({"items":[)" + second + R"(],"next_cursor":null})"}}});
+    const auto shown = [&](std::vector<std::string> more) {
+        CommandRun run;
+        more.insert(more.begin(), {"sale", "show", "shoes", "--url", server.url()});
+        run.go(more);
+        EXPECT_EQ(run.code, kExitDone) << run.err.str();
+        return run.out.str();
+    };
+    const std::string text = shown({});
+    EXPECT_NE(text.find("title              Shoes\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("\n\nAT "), std::string::npos) << text;
+    EXPECT_NE(text.find("2026-11-27T09:00:21.000Z  loopback 127.0.0.1  restocked  "
+                        "stock: 21 -> 1,021\n"),
+              std::string::npos)
+        << text;
+    EXPECT_EQ(text.find("stock: 1 -> 1,001\n"), std::string::npos) << "the third from the start";
+    EXPECT_NE(text.find("stock: 2 -> 1,002\n"), std::string::npos);
+    EXPECT_NE(shown({"--journal", "all"})
+                  .find("created    title: Shoes, stock: 1,000, payment timeout s: 0\n"),
+              std::string::npos);
+    const auto json = boost::json::parse(shown({"--json"}));
+    EXPECT_EQ(json.at("id"), "shoes");
+    EXPECT_EQ(json.at("journal").as_array().size(), 20U);
+    EXPECT_EQ(json.at("journal").at(19), boost::json::parse(journal_entry(21)));
+    const auto all = boost::json::parse(shown({"--json", "--journal", "all"}));
+    EXPECT_EQ(all.at("journal").as_array().size(), 23U);
+    EXPECT_EQ(boost::json::parse(shown({"--json", "--journal", "0"})), boost::json::parse(kSale));
+}
+
+TEST(OrderCommand, ShowsPaysAndCancels) {
+    const std::string path = "/v1/orders/" + kOrderId;
+    FakeServer server({{"GET " + path, {200, order_json(1)}},
+                       {"POST " + path + "/pay", {200, order_json(2)}},
+                       {"POST " + path + "/cancel", {200, order_json(3)}}});
+    CommandRun show;
+    show.go({"order", "show", kOrderId, "--url", server.url()});
+    EXPECT_EQ(show.code, kExitDone) << show.err.str();
+    EXPECT_NE(show.out.str().find("user id      user-1\n"), std::string::npos) << show.out.str();
+    CommandRun pay;
+    pay.go({"order", "pay", kOrderId, "--payment-ref", "pi 1", "--url", server.url(), "--json"});
+    EXPECT_EQ(pay.out.str(), order_json(2) + "\n") << pay.err.str();
+    CommandRun cancel;
+    cancel.go({"order", "cancel", kOrderId, "--url", server.url(), "--json"});
+    EXPECT_EQ(cancel.out.str(), order_json(3) + "\n") << cancel.err.str();
+    EXPECT_EQ(server.seen().at(1).body, R"({"payment_ref":"pi 1"})");
+    EXPECT_EQ(server.seen().at(2).body, "");
 }
 
 TEST(SaleCommand, ListsEveryPage) {

@@ -6,12 +6,14 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <charconv>
+#include <deque>
 #include <fmt/format.h>
 #include <functional>
 #include <memory>
 #include <ostream>
 
 #include "app/commands/json_read.h"
+#include "app/commands/json_table.h"
 #include "app/commands/server_client.h"
 #include "domain/ids.h"
 #include "domain/sale.h"
@@ -22,6 +24,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::int64_t kPaymentTimeoutMax_s = 365LL * 24 * 3'600; // more is a typing error
+constexpr std::size_t kJournalShown = 20;                         // a screen of them
 
 // The flags of one subcommand.
 struct SaleFlags {
@@ -36,6 +39,8 @@ struct SaleFlags {
     std::optional<std::int64_t> price;
     std::string currency;
     std::string payment_timeout;
+    std::string by; // extend
+    std::string journal = std::to_string(kJournalShown);
     Units add = 0;
     std::string idempotency_key;
 };
@@ -70,6 +75,30 @@ std::string check_currency(const std::string& text) {
     return fits ? "" : fmt::format("\"{}\" is not a currency such as EUR", text);
 }
 
+// To write into the body of a change, which knows no "now".
+std::string check_time(const std::string& text) {
+    if (parse_rfc3339(text)) return "";
+    return fmt::format("\"{}\" is not a time such as 2026-11-27T21:00:00Z", text);
+}
+
+std::string check_by(const std::string& text) {
+    const auto by = parse_seconds(text);
+    return by && by->count() > 0 ? "" : fmt::format("\"{}\" is not 90s, 15m, 1h or 1d", text);
+}
+
+// The latest so many entries; nullopt: not a number of them.
+std::optional<std::size_t> journal_count(const std::string& text) {
+    if (text == "all") return SIZE_MAX;
+    std::size_t count = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return count;
+}
+
+std::string check_journal(const std::string& text) {
+    return journal_count(text) ? "" : fmt::format("\"{}\" is not a number or all", text);
+}
+
 std::string check_timeout(const std::string& text) {
     return parse_seconds(text) ? "" : fmt::format("\"{}\" is not 0, 90s, 15m, 1h or 1d", text);
 }
@@ -97,19 +126,91 @@ json::object create_body(const SaleFlags& flags) {
     return body;
 }
 
-// What a sale's member says to people; "-" for null.
-std::string words(const json::value& value) {
-    if (value.is_null()) return "-";
-    if (value.is_string()) return std::string(value.as_string());
-    if (value.is_int64()) return grouped(value.as_int64());
-    if (value.is_bool()) return value.as_bool() ? "yes" : "no";
-    return json::serialize(value);
+json::object edit_body(const SaleFlags& flags) {
+    json::object body;
+    if (!flags.title.empty()) body.emplace("title", flags.title);
+    if (flags.per_user_limit) body.emplace("per_user_limit", *flags.per_user_limit);
+    if (!flags.starts_at.empty()) body.emplace("starts_at", flags.starts_at);
+    if (flags.ends_at == "none") {
+        body.emplace("ends_at", nullptr);
+    } else if (!flags.ends_at.empty()) {
+        body.emplace("ends_at", flags.ends_at);
+    }
+    return body;
 }
 
-std::string spaced(std::string_view name) {
-    std::string out(name);
-    std::ranges::replace(out, '_', ' ');
-    return out;
+// A sale's end, moved by so much: from its end, or from now if it has ended.
+Result<std::string> later_end(ServerClient& server, const SaleFlags& flags) {
+    const auto sale = server.get(path_of(flags.id));
+    if (!sale) return tl::unexpected<Error>(sale.error());
+    JsonReader in(*sale, "a sale");
+    const auto now = parse_rfc3339(in.text("server_time"));
+    const auto end_text = in.text_if_any("ends_at");
+    if (!in.complete()) return fail(Errc::io, in.problem());
+    if (!end_text) {
+        return fail(Errc::wrong_state,
+                    fmt::format("sale {} has no end that could be moved", flags.id));
+    }
+    const auto end = parse_rfc3339(*end_text);
+    if (!now || !end) return fail(Errc::io, "the answer is not a sale: it has a strange time");
+    return to_rfc3339(std::max(*end, *now) + *parse_seconds(flags.by));
+}
+
+Result<json::value> extend(ServerClient& server, const SaleFlags& flags) {
+    std::string ends_at = flags.ends_at;
+    if (ends_at.empty()) {
+        auto later = later_end(server, flags);
+        if (!later) return tl::unexpected<Error>(later.error());
+        ends_at = std::move(*later);
+    }
+    return server.send("PATCH", path_of(flags.id), json::object{{"ends_at", ends_at}});
+}
+
+// The sale, with the latest entries of its journal under "journal".
+Result<json::value> show(ServerClient& server, const SaleFlags& flags) {
+    auto sale = server.get(path_of(flags.id));
+    const std::size_t count = *journal_count(flags.journal);
+    if (!sale || count == 0) return sale;
+    json::object* object = sale->if_object();
+    if (object == nullptr) return fail(Errc::io, "the answer is not a sale");
+    std::deque<json::value> latest;
+    const auto read = server.for_each(path_of(flags.id) + "/journal",
+                                      [&](const json::value& entry) -> Result<void> {
+                                          latest.push_back(entry);
+                                          if (latest.size() > count) latest.pop_front();
+                                          return {};
+                                      });
+    if (!read) return tl::unexpected<Error>(read.error());
+    object->insert_or_assign("journal", json::array(latest.begin(), latest.end()));
+    return sale;
+}
+
+// "stock: 5 -> 7"; of a new sale what was set.
+std::string change_text(const json::object& before, const json::object& after) {
+    std::string text;
+    for (const auto& [name, value] : after) {
+        const json::value* was = before.if_contains(name);
+        if (was == nullptr && (value.is_null() || value == false)) continue;
+        if (!text.empty()) text += ", ";
+        text += spaced(name) + ": ";
+        if (was != nullptr) text += words(*was) + " -> ";
+        text += words(value);
+    }
+    return text;
+}
+
+Result<std::string> journal_text(const json::array& journal) {
+    Table table({{"AT"}, {"WHO"}, {"WHAT"}, {"CHANGE"}});
+    for (const json::value& entry : journal) {
+        JsonReader in(entry, "an entry of a journal");
+        const json::object* before = in.object("before");
+        const json::object* after = in.object("after");
+        std::vector<std::string> cells = {in.text("at"), in.text("who"), in.text("what")};
+        if (!in.complete()) return fail(Errc::io, in.problem());
+        cells.push_back(change_text(*before, *after));
+        table.add(std::move(cells));
+    }
+    return table.text(Colour::off);
 }
 
 Result<std::string> sale_text(const json::value& sale) {
@@ -117,9 +218,13 @@ Result<std::string> sale_text(const json::value& sale) {
     const std::string id = in.text("id");
     const std::string state = in.text("state");
     if (!in.complete()) return fail(Errc::io, in.problem());
-    Table table({{""}, {""}});
-    for (const auto& [name, value] : sale.as_object()) table.add({spaced(name), words(value)});
-    return table.text(Colour::off);
+    json::object members = sale.as_object();
+    const json::value* journal = members.if_contains("journal");
+    if (journal == nullptr || !journal->is_array()) return object_text(members);
+    const auto entries = journal_text(journal->as_array());
+    if (!entries) return entries;
+    members.erase("journal");
+    return object_text(members) + "\n" + *entries;
 }
 
 using Call = std::function<Result<json::value>(ServerClient& server, const SaleFlags& flags)>;
@@ -185,7 +290,10 @@ public:
 
     void add_create();
     void add_list();
+    void add_edit();
+    void add_extend();
     void add_restock();
+    void add_show();
     // A subcommand that only takes the sale's id.
     void add_simple(const char* name, const char* help, const Call& call);
 
@@ -270,15 +378,67 @@ void SaleCommands::add_list() {
         [&context = context_, flags = added.flags] { run_list(context, *flags); });
 }
 
-void SaleCommands::add_restock() {
-    const Added added = add("restock", "Add units to a sale's stock", "restock shoes --add 200");
+void SaleCommands::add_edit() {
+    const Added added = add("edit", "Change a sale's terms; what is not named stays",
+                            "edit shoes --title \"Red shoes\" --per-user-limit 2");
     add_id(added);
-    added.command.add_option("--add", added.flags->add, "How many")
+    CLI::App& command = added.command;
+    SaleFlags& flags = *added.flags;
+    flags.starts_at.clear();
+    flags.ends_at.clear();
+    const auto check = [](auto* function) { return CLI::Validator(function, ""); };
+    CLI::Option_group* terms = command.add_option_group("terms");
+    terms->add_option("--title", flags.title, "Its name for people")->check(check(check_title));
+    terms->add_option("--per-user-limit", flags.per_user_limit, "Units one buyer may have")
+        ->check(CLI::Range(Units{1}, kPerUserLimitMax));
+    terms->add_option("--starts-at", flags.starts_at, "A time as in RFC 3339")
+        ->check(check(check_time));
+    terms->add_option("--ends-at", flags.ends_at, "none, or a time as in RFC 3339")
+        ->check(check(check_end));
+    terms->require_option(1, 0);
+    run(added, [](ServerClient& server, const SaleFlags& given) {
+        return server.send("PATCH", path_of(given.id), edit_body(given));
+    });
+}
+
+void SaleCommands::add_extend() {
+    const Added added =
+        add("extend", "Move a sale's end; one that has ended opens again", "extend shoes --by 10m");
+    add_id(added);
+    SaleFlags& flags = *added.flags;
+    flags.ends_at.clear();
+    CLI::Option_group* end = added.command.add_option_group("end");
+    end->add_option("--ends-at", flags.ends_at, "The new end: a time as in RFC 3339")
+        ->check(CLI::Validator(check_time, ""));
+    end->add_option("--by", flags.by, "By so much, from its end or from now if it has ended: 10m")
+        ->check(CLI::Validator(check_by, ""));
+    end->require_option(1);
+    run(added, extend);
+}
+
+void SaleCommands::add_show() {
+    const Added added = add("show", "Show a sale and its journal", "show shoes");
+    add_id(added);
+    added.command
+        .add_option("--journal", added.flags->journal,
+                    fmt::format("The latest so many entries of the journal, or all ({}); 0 needs "
+                                "no admin token",
+                                kJournalShown))
+        ->type_name("COUNT")
+        ->check(CLI::Validator(check_journal, ""));
+    run(added, show);
+}
+
+void SaleCommands::add_restock() {
+    const Added added = add("restock", "Add units to a sale's stock, or take free ones out",
+                            "restock shoes --add 200");
+    add_id(added);
+    added.command.add_option("--add", added.flags->add, "How many; -5 takes 5 out")
         ->required()
         ->check(CLI::Range(-kStockMax, kStockMax) & CLI::Validator(check_add, ""));
     added.command
         .add_option("--idempotency-key", added.flags->idempotency_key,
-                    "A key that makes trying again safe: units are added once a key")
+                    "A key that makes trying again safe: the stock changes once a key")
         ->check(CLI::Validator(check_key, ""));
     run(added, [](ServerClient& server, const SaleFlags& flags) {
         std::vector<HttpHeader> headers;
@@ -308,9 +468,9 @@ void add_sale_command(CLI::App& app, CommandContext& context) {
     SaleCommands commands(*sale, context);
     commands.add_create();
     commands.add_list();
-    commands.add_simple("show", "Show a sale", [](ServerClient& server, const SaleFlags& flags) {
-        return server.get(path_of(flags.id));
-    });
+    commands.add_show();
+    commands.add_edit();
+    commands.add_extend();
     commands.add_simple(
         "pause", "Stop selling until it is resumed",
         [](ServerClient& server, const SaleFlags& flags) {

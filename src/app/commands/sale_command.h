@@ -1,5 +1,5 @@
-// `doorbuster sale create|list|show|pause|resume|close|restock`: administers a running server.
-// Runs on the main thread.
+// `doorbuster sale create|list|show|edit|extend|pause|resume|close|restock`: administers a running
+// server. Runs on the main thread.
 #pragma once
 
 #include <chrono>

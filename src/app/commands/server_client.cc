@@ -118,7 +118,8 @@ Result<json::value> ServerClient::read(Result<HttpReply> reply) const {
 Result<void> ServerClient::for_each(std::string_view path, const Take& take) {
     std::string cursor;
     while (true) {
-        std::string target = fmt::format("{}?limit={}", path, kPageItems);
+        const char separator = path.find('?') == std::string_view::npos ? '?' : '&';
+        std::string target = fmt::format("{}{}limit={}", path, separator, kPageItems);
         if (!cursor.empty()) target += "&cursor=" + url_escaped(cursor);
         const auto page = get(target);
         if (!page) return tl::unexpected<Error>(page.error());

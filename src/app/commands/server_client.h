@@ -46,7 +46,7 @@ public:
                                                   const boost::json::value& body,
                                                   std::vector<HttpHeader> headers = {});
 
-    // Every item of a list, page by page, with at most one page in memory. `path` has no query.
+    // Every item of a list, page by page, with at most one page in memory. `path` may have a query.
     // Ends with the first error that `take` returns.
     using Take = std::function<Result<void>(const boost::json::value& item)>;
     [[nodiscard]] Result<void> for_each(std::string_view path, const Take& take);

@@ -1,10 +1,10 @@
-#include "adapters/http/json_out.h"
+#include "domain/json_text.h"
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/string_view.hpp>
 
-namespace doorbuster::http {
+namespace doorbuster {
 namespace {
 
 bool needs_no_escape(std::string_view text) {
@@ -60,4 +60,4 @@ std::string JsonObject::take() {
     return std::move(out_);
 }
 
-} // namespace doorbuster::http
+} // namespace doorbuster

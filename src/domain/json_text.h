@@ -8,7 +8,7 @@
 
 #include "domain/time.h"
 
-namespace doorbuster::http {
+namespace doorbuster {
 
 class JsonObject {
 public:
@@ -38,4 +38,4 @@ private:
 // A JSON string with its quotes.
 [[nodiscard]] std::string quoted(std::string_view text);
 
-} // namespace doorbuster::http
+} // namespace doorbuster

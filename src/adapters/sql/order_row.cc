@@ -1,0 +1,41 @@
+#include "adapters/sql/order_row.h"
+
+#include "adapters/sql/sql_text.h"
+
+namespace doorbuster::sql {
+
+Result<OrderId> order_id_of(const std::string& text) {
+    if (const auto id = OrderId::parse(text)) return *id;
+    return fail(Errc::corrupt, "the store holds an order with the id '" + text + "'");
+}
+
+Result<Order> OrderRow::order() const {
+    auto order_id = order_id_of(id);
+    if (!order_id) return tl::make_unexpected(std::move(order_id.error()));
+    Order order;
+    order.id = *order_id;
+    order.user = user;
+    order.key = key;
+    order.quantity = quantity;
+    order.status = static_cast<OrderStatus>(status);
+    order.expires_at = from_ms(expires_at.get());
+    order.paid_at = from_ms(paid_at.get());
+    order.payment_ref = payment_ref.get();
+    order.version = version;
+    return order;
+}
+
+Result<Order> select_order(soci::session& session, const OrderId& id) {
+    OrderRow row;
+    const std::string wanted = id.text();
+    soci::statement select(session);
+    row.bind(select);
+    select.exchange(soci::use(wanted, "id"));
+    select.alloc();
+    select.prepare(std::string(text::select_order_columns) + " WHERE id = :id");
+    select.define_and_bind();
+    if (!select.execute(true)) return fail(Errc::not_found, "order " + wanted);
+    return row.order();
+}
+
+} // namespace doorbuster::sql

@@ -1,0 +1,305 @@
+#include "engine/lifecycle.h"
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <spdlog/spdlog.h>
+
+#include "runtime/thread.h"
+
+namespace doorbuster {
+namespace {
+
+// The store is asked at least this often for what is due. A payment time-out is a second or more:
+// an order that comes after a look is not due before the next one.
+constexpr Duration kLookEvery{1'000};
+constexpr std::int64_t kLookEveryNs = 1'000'000'000;
+// Rows of what is released are ticked off when nothing else is to do, or when there are so many.
+constexpr std::size_t kReleasedMax = 20'000;
+constexpr std::size_t kSweepRows = 2'000;
+// Released in one turn of the sale's core: some 0.3 ms.
+constexpr std::size_t kReleaseTurn = 1'000;
+constexpr std::chrono::seconds kReleaseWait{10};
+constexpr Duration kBackoff{100};
+
+Error stopping() { return Error{make_error_code(Errc::unavailable), "the server is stopping"}; }
+
+} // namespace
+
+Lifecycle::Lifecycle(Cores& cores, OrderStore& store, Inventory& inventory, const Clock& clock,
+                     Options options)
+    : cores_(cores),
+      store_(store),
+      inventory_(inventory),
+      clock_(clock),
+      options_(std::move(options)) {}
+
+Lifecycle::~Lifecycle() { stop(); }
+
+void Lifecycle::start() {
+    thread_ = std::thread([this] {
+        lower_priority_of_this_thread();
+        run();
+    });
+}
+
+void Lifecycle::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_stopping_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+    refuse_waiting(stopping());
+}
+
+void Lifecycle::look_again() {
+    {
+        const std::lock_guard lock(mutex_);
+        must_look_ = true;
+    }
+    changed_.notify_all();
+}
+
+Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
+    const Executor home = co_await boost::asio::this_coro::executor;
+    auto keep = [this, home, &change](Resume<Result<Change>> resume) {
+        Waiting one{std::move(change), home, std::move(resume)};
+        {
+            const std::lock_guard lock(mutex_);
+            if (!is_stopping_ && waiting_.size() < options_.waiting_max) {
+                waiting_.push_back(std::move(one));
+            }
+        }
+        if (one.resume) { // not taken
+            answer(std::move(one), fail(Errc::unavailable, "too many changes of orders wait"));
+        } else {
+            changed_.notify_all();
+        }
+    };
+    co_return co_await suspend<Result<Change>>(std::move(keep));
+}
+
+void Lifecycle::answer(Waiting waiting, Result<Change> result) {
+    const Executor home = waiting.home;
+    auto deliver = [resume = std::move(waiting.resume), result = std::move(result)]() mutable {
+        resume(std::move(result));
+    };
+    boost::asio::post(home, std::move(deliver));
+}
+
+void Lifecycle::refuse_waiting(const Error& error) {
+    std::deque<Waiting> refused;
+    {
+        const std::lock_guard lock(mutex_);
+        refused.swap(waiting_);
+    }
+    for (Waiting& each : refused) answer(std::move(each), tl::make_unexpected(error));
+}
+
+bool Lifecycle::is_stopping() {
+    const std::lock_guard lock(mutex_);
+    return is_stopping_;
+}
+
+bool Lifecycle::wait_for_work() {
+    std::unique_lock lock(mutex_);
+    Duration pause = kLookEvery;
+    if (next_due_) pause = std::clamp(*next_due_ - clock_.now(), Duration(0), kLookEvery);
+    // Never past the next look, however often changes wake us meanwhile.
+    const auto since = Duration((clock_.steady_ns() - looked_ns_) / 1'000'000);
+    pause = std::min(pause, std::max(kLookEvery - since, Duration(0)));
+    changed_.wait_for(lock, pause,
+                      [&] { return is_stopping_ || must_look_ || !waiting_.empty(); });
+    return !is_stopping_;
+}
+
+void Lifecycle::run() {
+    while (wait_for_work()) {
+        for (bool is_busy = true; is_busy && !is_stopping();) {
+            // In turn, so that neither a storm of payments nor a mass expiry starves the other.
+            const bool more_changes = change_batch();
+            const bool more_due = expire_batch();
+            is_busy = more_changes || more_due;
+            if (orders_released_ >= kReleasedMax) tick_off();
+        }
+        if (is_stopping()) break;
+        if (orders_released_ > 0) tick_off();
+        if (is_sweep_due_ || clock_.steady_ns() >= next_sweep_ns_) sweep();
+    }
+    if (orders_released_ > 0) tick_off();
+}
+
+bool Lifecycle::change_batch() {
+    std::vector<Waiting> batch;
+    {
+        const std::lock_guard lock(mutex_);
+        const std::size_t size = std::min(waiting_.size(), options_.batch_max);
+        for (std::size_t i = 0; i < size; ++i) {
+            batch.push_back(std::move(waiting_.front()));
+            waiting_.pop_front();
+        }
+    }
+    if (batch.empty()) return false;
+    std::vector<OrderChange> changes;
+    for (const Waiting& each : batch) changes.push_back(each.change);
+    const std::int64_t decided_ns = clock_.steady_ns();
+    auto report = store_.change_orders(changes);
+    if (!report) {
+        for (Waiting& each : batch) answer(std::move(each), tl::make_unexpected(report.error()));
+        note_failure(report.error());
+        return false;
+    }
+    is_store_up_ = true;
+    std::vector<OrderId> changed;
+    for (const Change& change : report->changes) {
+        if (change.verdict == ChangeVerdict::unknown || change.before == change.order.status) {
+            continue;
+        }
+        changed.push_back(change.order.id);
+        if (options_.tally != nullptr) {
+            options_.tally->move(change.order.id.sale(), change.before, change.order.status, 1);
+        }
+        switch (change.order.status) {
+        case OrderStatus::paid: totals_.paid.fetch_add(1, std::memory_order_relaxed); break;
+        case OrderStatus::cancelled:
+            totals_.cancelled.fetch_add(1, std::memory_order_relaxed);
+            break;
+        case OrderStatus::expired: totals_.expired.fetch_add(1, std::memory_order_relaxed); break;
+        case OrderStatus::queued:
+        case OrderStatus::confirmed:
+        case OrderStatus::refused: break;
+        }
+    }
+    // The units first: whoever hears that his order is cancelled may buy again.
+    give_back(report->given_back, decided_ns);
+    if (options_.on_changed && !changed.empty()) options_.on_changed(changed);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        answer(std::move(batch[i]), std::move(report->changes[i]));
+    }
+    return true;
+}
+
+bool Lifecycle::expire_batch() {
+    {
+        const std::lock_guard lock(mutex_);
+        const std::int64_t now_ns = clock_.steady_ns();
+        const bool is_due = next_due_ && *next_due_ <= clock_.now();
+        if (!must_look_ && !is_due && now_ns - looked_ns_ < kLookEveryNs) return false;
+        must_look_ = false;
+        looked_ns_ = now_ns;
+    }
+    const std::int64_t decided_ns = clock_.steady_ns();
+    auto report = store_.expire_due(options_.expire_max);
+    if (!report) {
+        note_failure(report.error());
+        return false;
+    }
+    is_store_up_ = true;
+    {
+        const std::lock_guard lock(mutex_);
+        next_due_ = report->next_due;
+    }
+    give_back(report->given_back, decided_ns);
+    for (const GiveBack& each : report->given_back) {
+        totals_.expired.fetch_add(each.orders.size(), std::memory_order_relaxed);
+        if (options_.tally != nullptr) {
+            options_.tally->move(each.sale.terms.no, OrderStatus::confirmed, OrderStatus::expired,
+                                 static_cast<std::int64_t>(each.orders.size()));
+        }
+        if (options_.on_changed) options_.on_changed(each.orders);
+    }
+    return report->next_due && *report->next_due <= clock_.now();
+}
+
+void Lifecycle::give_back(std::span<const GiveBack> given_back, std::int64_t decided_ns) {
+    for (const GiveBack& each : given_back) {
+        if (!release(each)) {
+            is_sweep_due_ = true; // its row stays; the sale is being rebuilt
+            continue;
+        }
+        totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
+        totals_.release_seconds.add(clock_.steady_ns() - decided_ns);
+        orders_released_ += each.orders.size();
+        released_.push_back(each);
+    }
+}
+
+// On the sale's core, and waits for it: this thread has nothing better to do.
+bool Lifecycle::release(const GiveBack& each) {
+    struct Call { // outlives us, should the core be stuck
+        SaleTerms terms;
+        std::vector<OrderId> orders;
+        std::promise<bool> is_released;
+    };
+    for (std::size_t at = 0; at < each.orders.size(); at += kReleaseTurn) {
+        const std::size_t end = std::min(at + kReleaseTurn, each.orders.size());
+        auto call = std::make_shared<Call>();
+        call->terms = each.sale.terms;
+        call->orders.assign(each.orders.begin() + static_cast<std::ptrdiff_t>(at),
+                            each.orders.begin() + static_cast<std::ptrdiff_t>(end));
+        auto is_released = call->is_released.get_future();
+        auto turn = [this, call, epoch = each.sale.epoch]() -> Task<void> {
+            const auto done = co_await inventory_.release(call->terms, epoch, call->orders);
+            call->is_released.set_value(done.has_value());
+        };
+        boost::asio::co_spawn(cores_.at(0).executor(), std::move(turn), boost::asio::detached);
+        if (is_released.wait_for(kReleaseWait) != std::future_status::ready) return false;
+        if (!is_released.get()) return false;
+    }
+    return true;
+}
+
+void Lifecycle::tick_off() {
+    const auto done = store_.give_backs_done(released_);
+    if (!done) note_failure(done.error());
+    // What could not be ticked off is met again by a sweep, and its release changes nothing then.
+    if (!done) is_sweep_due_ = true;
+    released_.clear();
+    orders_released_ = 0;
+}
+
+// Rows that were left over: by a crash, by a sale that was cold, by another process.
+void Lifecycle::sweep() {
+    is_sweep_due_ = false;
+    next_sweep_ns_ = clock_.steady_ns() + kLookEveryNs;
+    std::optional<OrderId> after;
+    while (!is_stopping()) {
+        const auto pending = store_.pending_give_backs(after, kSweepRows);
+        if (!pending) return note_failure(pending.error());
+        if (pending->empty()) return;
+        std::size_t rows = 0;
+        for (const GiveBack& each : *pending) {
+            rows += each.orders.size();
+            after = std::max(after.value_or(OrderId()), each.orders.back());
+            if (!release(each)) {
+                // Cold: the rest of this sale waits for the next sweep.
+                after = OrderId::last_of(each.sale.terms.no);
+                continue;
+            }
+            totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
+            orders_released_ += each.orders.size();
+            released_.push_back(each);
+        }
+        if (orders_released_ > 0) tick_off();
+        if (rows < kSweepRows) return;
+    }
+}
+
+void Lifecycle::note_failure(const Error& error) {
+    if (!error.is(Errc::unavailable)) {
+        options_.on_fatal(error);
+    } else if (is_store_up_) {
+        is_store_up_ = false;
+        spdlog::warn("lifecycle: {}; trying again", error.message());
+    }
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kBackoff, [&] { return is_stopping_; });
+}
+
+} // namespace doorbuster
