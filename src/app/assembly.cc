@@ -249,6 +249,10 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         feed.changed(orders);
         if (webhooks) webhooks->dispatcher->wake();
     };
+    living.on_swept = [this](const SaleTerms& terms) {
+        auto publish = rebuild->publish(std::make_shared<const SaleTerms>(terms));
+        boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), boost::asio::detached);
+    };
     lifecycle = std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
     orders = std::make_unique<OrderService>(*store, *log, *writer, *lifecycle, blocking);
     auditor = std::make_unique<Auditor>(cores, *store, *log, *log, inventory, operating);

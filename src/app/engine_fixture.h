@@ -43,6 +43,22 @@ inline void copy_data(const std::string& from, const std::string& to) {
     }
 }
 
+// Stands still until it is told otherwise. What an engine does every second of the steady clock can
+// be had without a second passing in the shop.
+class ShopClock final : public Clock {
+public:
+    explicit ShopClock(TimePoint start) : shop_(start) {}
+
+    [[nodiscard]] TimePoint now() const override { return shop_.now(); }
+    [[nodiscard]] std::int64_t steady_ns() const override { return shop_.steady_ns() + skipped_; }
+    void advance(Duration by) { shop_.advance(by); }
+    void skip_a_second() { skipped_ += 1'000'000'000; }
+
+private:
+    ManualClock shop_;
+    std::atomic<std::int64_t> skipped_{0};
+};
+
 class Engine {
 public:
     static constexpr std::size_t kCores = 2;
@@ -50,7 +66,7 @@ public:
 
     // `seed`: of what a process draws at random, another for each. The clock is the sales' and the
     // store's; the log waits by the system's.
-    Engine(const std::string& folder, std::shared_ptr<const Clock> time, std::uint64_t seed)
+    Engine(const std::string& folder, std::shared_ptr<ShopClock> time, std::uint64_t seed)
         : shared_clock(std::move(time)),
           clock(*shared_clock),
           prints(seed, ~seed),
@@ -103,6 +119,7 @@ public:
         const auto until = std::chrono::steady_clock::now() + kPatience;
         while (std::chrono::steady_clock::now() < until) {
             if (is_at_rest(clock.now())) return true;
+            clock.skip_a_second();
             lifecycle->look_again();
             std::this_thread::sleep_for(std::chrono::milliseconds(1)); // poll: is_at_rest
         }
@@ -120,8 +137,8 @@ public:
         return all;
     }
 
-    std::shared_ptr<const Clock> shared_clock; // engines that end outlive their test
-    const Clock& clock;
+    std::shared_ptr<ShopClock> shared_clock; // engines that end outlive their test
+    ShopClock& clock;
     SystemClock wall_clock;
     std::atomic<bool> is_broken{false}; // a thread met a fatal error
     OrderTally tally;
@@ -156,17 +173,15 @@ private:
         Lifecycle::Options living;
         living.on_fatal = fatal();
         living.tally = &tally;
-        lifecycle =
-            std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
+        lifecycle = std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
         const PurchaseService::Parts buying{clock, inventory, *log, limiter};
         for (std::uint16_t i = 0; i < kCores; ++i) {
             directories.push_back(std::make_unique<SaleDirectory>());
             const OrderIdSource ids(i, seed << 32);
             purchases.push_back(std::make_unique<PurchaseService>(buying, ids, 1'000));
         }
-        rebuild = std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, blocking, *store, *log,
-                                                           *writer, inventory, tally, prints,
-                                                           directories});
+        rebuild = std::make_unique<Rebuild>(Rebuild::Parts{
+            cores, clock, blocking, *store, *log, *writer, inventory, tally, prints, directories});
         sales = std::make_unique<SaleService>(SaleService::Parts{
             clock, *rebuild, *store, *log, *writer, inventory, blocking, seed << 32});
         orders = std::make_unique<OrderService>(*store, *log, *writer, *lifecycle, blocking);

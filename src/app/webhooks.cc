@@ -4,6 +4,7 @@
 #include <string>
 
 #include "adapters/webhook/endpoint_url.h"
+#include "app/openapi.h"
 
 namespace doorbuster {
 namespace {
@@ -18,7 +19,9 @@ std::string label_of(const std::vector<WebhookDispatcher::Endpoint>& earlier,
     const auto parsed = webhook::parse_endpoint_url(url);
     const std::string host = parsed ? parsed->authority : url;
     std::string label = host;
-    const auto is_taken = [&](const WebhookDispatcher::Endpoint& one) { return one.label == label; };
+    const auto is_taken = [&](const WebhookDispatcher::Endpoint& one) {
+        return one.label == label;
+    };
     for (int i = 2; std::ranges::any_of(earlier, is_taken); ++i) {
         label = host + " " + std::to_string(i);
     }
@@ -35,8 +38,7 @@ WebhookDispatcher::Options options_of(const WebhooksConfig& config, std::uint64_
             const std::string event =
                 std::string("order.") + to_string(static_cast<OrderStatus>(i));
             const auto& events = configured.events;
-            endpoint.wanted[i] =
-                events.empty() || std::ranges::find(events, event) != events.end();
+            endpoint.wanted[i] = events.empty() || std::ranges::find(events, event) != events.end();
         }
         options.endpoints.push_back(std::move(endpoint));
     }
@@ -63,12 +65,13 @@ Result<Webhooks> open_webhooks(const WebhooksConfig& config, sql::SqlOrderStore&
     sending.private_networks = config.allow_private ? webhook::PrivateNetworks::allowed
                                                     : webhook::PrivateNetworks::refused;
     sending.timeout = ms(config.timeout_s);
+    sending.user_agent = std::string("doorbuster/") + version();
     auto sender = webhook::HttpEventSender::open(clock, sending);
     if (!sender) return tl::make_unexpected(std::move(sender.error()));
     webhooks.sender = std::move(*sender);
 
-    webhooks.dispatcher = std::make_unique<WebhookDispatcher>(
-        *webhooks.outbox, *webhooks.sender, clock, options_of(config, seed));
+    webhooks.dispatcher = std::make_unique<WebhookDispatcher>(*webhooks.outbox, *webhooks.sender,
+                                                              clock, options_of(config, seed));
     if (auto prepared = webhooks.dispatcher->prepare(); !prepared) {
         return tl::make_unexpected(std::move(prepared.error()));
     }

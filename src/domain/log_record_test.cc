@@ -10,8 +10,8 @@ namespace {
 
 LogRecord any_record() {
     LogRecord record;
-    record.kind = *rc::gen::element(LogRecordKind::order, LogRecordKind::barrier,
-                                    LogRecordKind::withdraw);
+    record.kind =
+        *rc::gen::element(LogRecordKind::order, LogRecordKind::barrier, LogRecordKind::withdraw);
     record.sale = SaleNo(*rc::gen::arbitrary<std::uint32_t>());
     record.epoch = Epoch(*rc::gen::arbitrary<std::uint64_t>());
     if (record.kind == LogRecordKind::barrier) return record;

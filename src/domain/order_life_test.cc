@@ -143,10 +143,9 @@ TEST(OrderLife, ExpiresAtItsTimeAndNotAMillisecondBefore) {
 }
 
 TEST(OrderLife, WhatDoesNotWaitForAPaymentNeverExpires) {
-    for (const Order& order :
-         {without_payment_step(), order_in(OrderStatus::queued), order_in(OrderStatus::paid),
-          order_in(OrderStatus::cancelled), order_in(OrderStatus::expired),
-          order_in(OrderStatus::refused)}) {
+    for (const Order& order : {without_payment_step(), order_in(OrderStatus::queued),
+                               order_in(OrderStatus::paid), order_in(OrderStatus::cancelled),
+                               order_in(OrderStatus::expired), order_in(OrderStatus::refused)}) {
         const auto kept = expire(order, kDue + std::chrono::hours(24));
         EXPECT_EQ(kept.verdict, ChangeVerdict::refused) << to_string(order.status);
         expect_untouched(order, kept.order);
@@ -162,8 +161,7 @@ TEST(OrderLife, PayAndExpiryNeverBothWinNorBothLose) {
         const auto expired_first = expire(order, now);
         const auto then_paid = pay(expired_first.order, kRef, now);
         EXPECT_EQ(then_expired.order.status, then_paid.order.status);
-        EXPECT_EQ(then_expired.order.status,
-                  now < kDue ? OrderStatus::paid : OrderStatus::expired);
+        EXPECT_EQ(then_expired.order.status, now < kDue ? OrderStatus::paid : OrderStatus::expired);
         EXPECT_EQ(then_expired.order.version, order.version + 1);
         EXPECT_EQ(then_paid.order.version, order.version + 1);
     }
@@ -173,8 +171,8 @@ TEST(OrderLife, KnowsWhatIsFinal) {
     EXPECT_FALSE(is_final(order_in(OrderStatus::queued)));
     EXPECT_FALSE(is_final(order_in(OrderStatus::confirmed)));
     EXPECT_TRUE(is_final(without_payment_step()));
-    for (const OrderStatus status : {OrderStatus::paid, OrderStatus::cancelled,
-                                     OrderStatus::expired, OrderStatus::refused}) {
+    for (const OrderStatus status :
+         {OrderStatus::paid, OrderStatus::cancelled, OrderStatus::expired, OrderStatus::refused}) {
         EXPECT_TRUE(is_final(order_in(status))) << to_string(status);
     }
 }

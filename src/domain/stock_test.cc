@@ -17,7 +17,7 @@ struct Attempt {
     enum class Change { none, pause, resume, close, raise, lower_limit, withdraw, withdrawn };
     Change change = Change::none;
     int gives_back = 0; // 0: none; else which of the orders so far
-    int seconds = 0; // that pass before it
+    int seconds = 0;    // that pass before it
     int user = 0;
     int key = 0; // 0: none
     Units quantity = 1;
@@ -25,7 +25,8 @@ struct Attempt {
 
 std::ostream& operator<<(std::ostream& out, const Attempt& a) {
     return out << "{change " << static_cast<int>(a.change) << ", gives back " << a.gives_back
-               << ", after " << a.seconds << " s, user " << a.user << ", key " << a.key << ", " << a.quantity << " units}";
+               << ", after " << a.seconds << " s, user " << a.user << ", key " << a.key << ", "
+               << a.quantity << " units}";
 }
 
 namespace {
@@ -174,8 +175,8 @@ rc::Gen<Attempt> any_attempt() {
                                                           {1, Change::lower_limit},
                                                           {3, Change::withdraw},
                                                           {2, Change::withdrawn}});
-    const auto gives_back = rc::gen::weightedOneOf<int>(
-        {{3, rc::gen::just(0)}, {1, rc::gen::inRange(1, 30)}});
+    const auto gives_back =
+        rc::gen::weightedOneOf<int>({{3, rc::gen::just(0)}, {1, rc::gen::inRange(1, 30)}});
     return rc::gen::build<Attempt>(rc::gen::set(&Attempt::change, change),
                                    rc::gen::set(&Attempt::gives_back, gives_back),
                                    rc::gen::set(&Attempt::seconds, rc::gen::inRange(0, 3)),
@@ -368,8 +369,8 @@ RC_GTEST_PROP(Stock, IsAsNewWhenEverythingWasGivenBack, ()) {
     stock.apply(open);
     for (int user = 0; user < 4; ++user) {
         const Buyer b = buyer("user " + std::to_string(user), open.per_user_limit, "", 2'000'000);
-        const auto expected = open.per_user_limit <= 5 ? PurchaseOutcome::accepted
-                                                       : PurchaseOutcome::sold_out;
+        const auto expected =
+            open.per_user_limit <= 5 ? PurchaseOutcome::accepted : PurchaseOutcome::sold_out;
         RC_ASSERT(told(stock.decide(b.request, kNoon)).outcome == expected);
     }
 }
@@ -470,7 +471,8 @@ TEST(Stock, SellsAgainWhatAnOrderGaveBack) {
     EXPECT_EQ(stock.release(order_no(1)), 1);
     EXPECT_EQ(stock.remaining(), 1);
     EXPECT_EQ(outcome(stock, buyer("a", 1, "k", 2)), PurchaseOutcome::replayed) << "bound for good";
-    EXPECT_EQ(outcome(stock, buyer("a", 1, "", 2)), PurchaseOutcome::accepted) << "the limit is free";
+    EXPECT_EQ(outcome(stock, buyer("a", 1, "", 2)), PurchaseOutcome::accepted)
+        << "the limit is free";
     hold(stock, buyer("b", 1, "", 3));
     EXPECT_EQ(stock.release(order_no(1)), 0) << "b's unit is not a's";
     EXPECT_EQ(stock.remaining(), 0);

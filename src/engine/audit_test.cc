@@ -13,6 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 constexpr SaleNo kSale{3};
 constexpr Epoch kOpen{2}; // the epoch that is open in the log at the snapshot
@@ -53,14 +54,35 @@ LogRecord barrier(Epoch epoch) {
     return record;
 }
 
-SaleAudit judge_one(const SaleBooks& sale, const std::vector<LogRecord>& tail = {},
-                    const std::map<SaleNo, Units>& inventory = {}) {
+LogRecord withdrawal_of(Units units) {
+    LogRecord record = order_of("an operator", units);
+    record.kind = LogRecordKind::withdraw;
+    return record;
+}
+
+constexpr LogPosition kNext{4};
+constexpr LogPosition kEnd{1'000}; // behind every tail here
+
+SaleAudit judge_one(const SaleBooks& sale, const std::vector<LogRecord>& tail,
+                    const std::optional<InventoryCount>& count, LogPosition queued_to = kEnd) {
     Books books;
-    books.next = LogPosition(4);
+    books.next = kNext;
     books.sales.push_back(sale);
-    auto rows = judge(books, tail, inventory);
+    std::map<SaleNo, InventoryCount> inventory;
+    if (count) inventory[kSale] = *count;
+    auto rows = judge(books, tail, queued_to, inventory);
     EXPECT_EQ(rows.size(), 1U);
     return rows.front();
+}
+
+// As it is when nothing goes on between the books and the count.
+SaleAudit judge_one(const SaleBooks& sale, const std::vector<LogRecord>& tail = {},
+                    const std::map<SaleNo, Units>& inventory = {}) {
+    if (inventory.empty()) return judge_one(sale, tail, std::nullopt);
+    const Units given_back = sale.units[index_of(OrderStatus::cancelled)] +
+                             sale.units[index_of(OrderStatus::expired)] +
+                             sale.units[index_of(OrderStatus::refused)];
+    return judge_one(sale, tail, InventoryCount{inventory.at(kSale), kEnd, 1, given_back});
 }
 
 TEST(Judge, FindsBalancedBooksBalanced) {
@@ -119,6 +141,39 @@ TEST(Judge, CountsPaidOrdersAsSoldAndGivenBackOnesAsNot) {
     const SaleAudit row = judge_one(sale, {}, {{kSale, 5}});
     EXPECT_THAT(row.violations, IsEmpty());
     EXPECT_EQ(row.sold, 5);
+}
+
+// The inventory is counted after the books were read: units come back meanwhile, and are sold again.
+TEST(Judge, FollowsWhatWasGivenBackAroundTheCount) {
+    SaleBooks sale = quiet_sale();
+    sale.orders[index_of(OrderStatus::cancelled)] = 1;
+    sale.units[index_of(OrderStatus::cancelled)] = 2;
+    sale.log_accepted_orders = 4;
+    sale.log_accepted_units = 6;
+    // Not released yet, released, and two units more that were cancelled since.
+    for (const auto& [remaining, given_back] : {std::pair(4, 0), std::pair(6, 2), std::pair(8, 4)}) {
+        const InventoryCount count{remaining, kNext, 1, given_back};
+        EXPECT_THAT(judge_one(sale, {}, count).violations, IsEmpty()) << remaining;
+        const InventoryCount leaked{remaining - 1, kNext, 1, given_back};
+        EXPECT_THAT(judge_one(sale, {}, leaked).violations, Not(IsEmpty())) << remaining;
+    }
+    // All ten were sold when the books were read; two came back and were sold again.
+    sale.sale.sold = sale.units[index_of(OrderStatus::confirmed)] = 10;
+    sale.log_accepted_units = 12;
+    const std::vector<LogRecord> tail = {order_of("x", 1), order_of("y", 1)};
+    const SaleAudit row =
+        judge_one(sale, tail, InventoryCount{0, LogPosition(5), 1, 4}, LogPosition(3));
+    EXPECT_THAT(row.violations, IsEmpty());
+    EXPECT_EQ(row.sold, 10);
+}
+
+TEST(Judge, KnowsUnitsOnTheirWayOutOfTheStock) {
+    const SaleAudit row =
+        judge_one(quiet_sale(), {withdrawal_of(2), order_of("x", 1)}, {{kSale, 3}});
+    EXPECT_THAT(row.violations, IsEmpty());
+    EXPECT_EQ(row.sold, 5);
+    EXPECT_EQ(row.orders[index_of(OrderStatus::queued)], 1);
+    EXPECT_EQ(row.log_accepted_units, 5);
 }
 
 TEST(Judge, KeepsTheUnitsOfDeadLettersOutOfBothSides) {
@@ -215,12 +270,14 @@ TEST(Judge, ReportsEachSaleForItself) {
     books.sales[1].sale.terms.no = SaleNo(4);
     books.sales[1].sale.terms.id = "broken";
     books.sales[1].sale.sold = 0;
-    const auto rows = judge(books, {}, {{SaleNo(4), 6}});
+    books.sales[1].units[index_of(OrderStatus::confirmed)] = 3;
+    const std::map<SaleNo, InventoryCount> inventory = {{SaleNo(4), {10, kNext, 1, 0}}};
+    const auto rows = judge(books, {}, kEnd, inventory);
     ASSERT_EQ(rows.size(), 2U);
     EXPECT_TRUE(rows[0].balanced());
     EXPECT_FALSE(rows[0].inventory_remaining);
     EXPECT_FALSE(rows[1].balanced());
-    EXPECT_EQ(rows[1].inventory_remaining, 6);
+    EXPECT_EQ(rows[1].inventory_remaining, 10);
 }
 
 TEST(ReadTail, ReadsFromThePositionToTheEndOrToTheLastOneWanted) {

@@ -123,9 +123,9 @@ DeliveryWindow::Outcome DeliveryWindow::finished(const Attempt& attempt, const S
     ++failures_;
     if (!failing_since_) failing_since_ = now.wall;
     last_error_ = result.detail;
-    probe_due_ms_ = now.steady_ms + std::max<std::int64_t>(
-                                        pause_ms(failures_, limits_.probe_pause_max, random),
-                                        asked.count());
+    probe_due_ms_ =
+        now.steady_ms +
+        std::max<std::int64_t>(pause_ms(failures_, limits_.probe_pause_max, random), asked.count());
 
     ++entry.attempts;
     entry.last_error = result.detail;
@@ -141,9 +141,9 @@ DeliveryWindow::Outcome DeliveryWindow::finished(const Attempt& attempt, const S
         make_ready(attempt.order);
         return Outcome::parked;
     }
-    entry.due_ms = now.steady_ms + std::max<std::int64_t>(
-                                       pause_ms(entry.attempts, limits_.backoff_max, random),
-                                       asked.count());
+    entry.due_ms = now.steady_ms +
+                   std::max<std::int64_t>(pause_ms(entry.attempts, limits_.backoff_max, random),
+                                          asked.count());
     make_ready(attempt.order);
     return Outcome::failed;
 }

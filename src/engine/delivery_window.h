@@ -28,11 +28,11 @@
 namespace doorbuster {
 
 struct DeliveryLimits {
-    std::size_t window_max = 1'000;  // events in memory, about 1 KB each
-    std::size_t in_flight_max = 16;  // requests at a time
-    Duration backoff_first{500};     // of an event that failed; doubles, with full jitter
-    Duration backoff_max{300'000};   // five minutes
-    int failures_to_probe = 3;       // in a row: from then on one request at a time
+    std::size_t window_max = 1'000;      // events in memory, about 1 KB each
+    std::size_t in_flight_max = 16;      // requests at a time
+    Duration backoff_first{500};         // of an event that failed; doubles, with full jitter
+    Duration backoff_max{300'000};       // five minutes
+    int failures_to_probe = 3;           // in a row: from then on one request at a time
     Duration probe_pause_max{30'000};    // between those; short, so that its return is noticed
     Duration retry_after_max{3'600'000}; // what a receiver may ask for
     std::int64_t aside_after = 3;        // attempts

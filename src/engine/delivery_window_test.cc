@@ -326,7 +326,7 @@ TEST(DeliveryWindowProperty, EveryEventOfAnOrderIsDeliveredInOrder) {
         DeliveryWindow window(limits);
         std::int64_t saved_cursor = 0;
         std::map<std::int64_t, DeliveryProgress::Aside> aside;
-        std::map<OrderId, std::int64_t> newest;    // delivered in order up to here
+        std::map<OrderId, std::int64_t> newest; // delivered in order up to here
         std::set<std::int64_t> delivered;
         std::vector<DeliveryWindow::Attempt> flying;
         Moment now{0, kNoon};

@@ -285,6 +285,7 @@ void Lifecycle::sweep() {
             totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
             orders_released_ += each.orders.size();
             released_.push_back(each);
+            if (options_.on_swept) options_.on_swept(each.sale.terms);
         }
         if (orders_released_ > 0) tick_off();
         if (rows < kSweepRows) return;

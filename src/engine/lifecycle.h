@@ -39,6 +39,9 @@ public:
         OrderTally* tally = nullptr; // told of every change
         // Told of every order that changed, when it is in the store.
         std::function<void(std::span<const OrderId>)> on_changed;
+        // Told of a sale whose left-over rows were released: a withdrawal may be among them, whose
+        // caller did not live to publish the new terms.
+        std::function<void(const SaleTerms&)> on_swept;
     };
     Lifecycle(Cores& cores, OrderStore& store, Inventory& inventory, const Clock& clock,
               Options options);

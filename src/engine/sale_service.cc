@@ -141,7 +141,11 @@ Task<Step<SaleTerms>> SaleService::lower_stock(const std::string& id, Units unit
     auto look = [&] { return look_up(id, key); };
     auto found = co_await parts_.blocking.run(look);
     if (!found) co_return tl::make_unexpected(Stop(std::move(found.error())));
-    if (found->is_done) co_return std::move(found->sale.terms);
+    if (found->is_done) {
+        // Whoever made it may have given up waiting before every core was told.
+        co_await parts_.rebuild.publish(std::make_shared<const SaleTerms>(found->sale.terms));
+        co_return std::move(found->sale.terms);
+    }
     const SaleTerms& terms = found->sale.terms;
     const TimePoint now = parts_.clock.now();
     if (state_of(terms, now) == SaleState::closed) {

@@ -51,8 +51,8 @@ Result<void> WebhookDispatcher::prepare() {
     auto records = outbox_.register_endpoints(urls, wall, wall - options_.keep);
     if (!records) return tl::make_unexpected(std::move(records.error()));
     for (std::size_t i = 0; i < records->size(); ++i) {
-        receivers_.push_back({i, options_.endpoints[i], {}, DeliveryWindow(options_.limits),
-                              counters_[i].get()});
+        receivers_.push_back(
+            {i, options_.endpoints[i], {}, DeliveryWindow(options_.limits), counters_[i].get()});
         begin(receivers_.back(), std::move((*records)[i]));
         if (receivers_.back().record.state == EndpointState::disabled) {
             spdlog::warn("webhooks: {} is disabled since {}: {}. To bring it back: doorbuster "
@@ -233,8 +233,8 @@ Result<void> WebhookDispatcher::fill(Receiver& receiver) {
 
 Result<void> WebhookDispatcher::fill_aside(Receiver& receiver) {
     const std::size_t wanted = receiver.window.room();
-    auto events = outbox_.read_aside(receiver.record.no, AsideState::retrying, receiver.aside_seq,
-                                     wanted);
+    auto events =
+        outbox_.read_aside(receiver.record.no, AsideState::retrying, receiver.aside_seq, wanted);
     if (!events) return tl::make_unexpected(std::move(events.error()));
     receiver.is_aside_read = events->size() < wanted;
     for (AsideEvent& event : *events) {
@@ -296,8 +296,8 @@ void WebhookDispatcher::finished(Receiver& receiver, const DeliveryWindow::Attem
         if (result.kind == SendResult::Kind::gone) {
             disable(receiver, "it answered 410 Gone: it wants no more events");
         } else if (window.is_probing() && since && at.wall - *since >= options_.disable_after) {
-            disable(receiver, "no success for " + shown(options_.disable_after) +
-                                  ", last: " + result.detail);
+            disable(receiver,
+                    "no success for " + shown(options_.disable_after) + ", last: " + result.detail);
         }
     }
     if (!is_stopping_) {
@@ -398,8 +398,7 @@ Result<std::vector<WebhookStatus>> WebhookDispatcher::list() {
 }
 
 Result<WebhookDispatcher::EventPage> WebhookDispatcher::events(const std::string& url,
-                                                               AsideState state,
-                                                               std::int64_t after,
+                                                               AsideState state, std::int64_t after,
                                                                std::size_t limit) {
     const auto collect = [this, url, state, after, limit]() -> Result<EventPage> {
         Receiver* receiver = find(url);
@@ -433,8 +432,8 @@ Result<WebhookDispatcher::EventPage> WebhookDispatcher::page_of(Receiver& receiv
     after = std::max(after, receiver.record.cursor); // up to it, all of them were in the list above
     for (const auto& one : receiver.window.list(after, limit - page.events.size())) {
         after = one.event->seq;
-        page.events.push_back({*one.event, AsideState::retrying, one.attempts, one.failing_since,
-                               one.last_error});
+        page.events.push_back(
+            {*one.event, AsideState::retrying, one.attempts, one.failing_since, one.last_error});
     }
     if (!is_full()) after = std::max(after, read_seq);
     for (int reads = 0; !is_full() && reads < kReadsAPage; ++reads) {

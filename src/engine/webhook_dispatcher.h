@@ -122,8 +122,8 @@ private:
         EndpointRecord record; // as saved last, and what has changed since
         DeliveryWindow window;
         Counters* counters = nullptr;
-        std::int64_t aside_seq = 0;  // what was set aside is read up to here
-        bool is_aside_read = false;  // all of it
+        std::int64_t aside_seq = 0; // what was set aside is read up to here
+        bool is_aside_read = false; // all of it
         bool is_unsaved = false;
         bool was_failing = false; // and it was logged
     };

@@ -1,5 +1,5 @@
-// What operators see of the webhooks, and replaying: the dispatcher's calls without blocking a core.
-// Any core.
+// What operators see of the webhooks, and replaying: the dispatcher's calls without blocking a
+// core. Any core.
 #pragma once
 
 #include <string>

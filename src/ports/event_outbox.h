@@ -45,8 +45,8 @@ struct EndpointRecord {
     std::string url;         // its name
     std::int64_t cursor = 0; // every event up to here is delivered, set aside, or not wanted
     EndpointState state = EndpointState::active;
-    TimePoint since;    // in this state
-    std::string reason; // of a disabled one, for people
+    TimePoint since;                        // in this state
+    std::string reason;                     // of a disabled one, for people
     std::optional<TimePoint> failing_since; // its first failure after its last success
     std::string last_error;
     std::int64_t delivered = 0;

@@ -194,10 +194,22 @@ public:
         for (const EndpointRecord& record : records_) {
             if (record.state == EndpointState::active) up_to = std::min(up_to, record.cursor);
         }
+        const auto is_held = [&](std::int64_t seq) {
+            return std::ranges::any_of(aside_, [&](const auto& one) {
+                return one.first.first == seq && one.second.state == AsideState::retrying &&
+                       find(one.first.second)->state == EndpointState::active;
+            });
+        };
         std::size_t pruned = 0;
-        while (pruned < events_max && !events_.empty() && events_.begin()->first <= up_to &&
-               events_.begin()->second.at < before) {
-            events_.erase(events_.begin());
+        for (auto at = events_.begin(); at != events_.end() && pruned < events_max;) {
+            if (at->first > up_to || at->second.at >= before) break;
+            const std::int64_t seq = at->first;
+            if (is_held(seq)) {
+                ++at;
+                continue;
+            }
+            at = events_.erase(at);
+            std::erase_if(aside_, [&](const auto& one) { return one.first.first == seq; });
             ++pruned;
         }
         return pruned;

@@ -26,6 +26,7 @@ public:
         at_once,   // what is enqueued is on disk
         when_told, // make_durable() says; durable() waits for it
         never,     // durable() gives up, as at its deadline
+        untold,    // the same, though what is enqueued is on disk
     };
 
     // The test's side.
@@ -74,7 +75,8 @@ public:
         }
         records_.push_back({record.kind, record.sale, record.epoch, record.order, record.quantity,
                             std::string(record.user), std::string(record.key)});
-        if (durability_ == Durability::at_once) settle();
+        const bool is_at_once = durability_ == Durability::at_once;
+        if (is_at_once || durability_ == Durability::untold) settle();
         return last();
     }
     Task<Step<void>> durable(LogPosition position) override {
@@ -91,7 +93,7 @@ public:
     }
     [[nodiscard]] bool is_durable(LogPosition position) const override {
         const std::lock_guard lock(mutex_);
-        return position <= durable_;
+        return durability_ != Durability::untold && position <= durable_;
     }
     [[nodiscard]] LogPosition last_enqueued() const override {
         const std::lock_guard lock(mutex_);
@@ -172,7 +174,7 @@ private:
 
     [[nodiscard]] bool gives_up() const {
         const std::lock_guard lock(mutex_);
-        return durability_ == Durability::never;
+        return durability_ == Durability::never || durability_ == Durability::untold;
     }
     static Step<void> late() {
         Refusal refusal;

@@ -1,6 +1,6 @@
-// For tests: an order store in memory that keeps every rule of the port (one transaction a call, the
-// position by compare-and-set, the epoch rule, the guard, decide() for every change of an order) and
-// fails when the test says so. Any thread.
+// For tests: an order store in memory that keeps every rule of the port (one transaction a call,
+// the position by compare-and-set, the epoch rule, the guard, decide() for every change of an
+// order) and fails when the test says so. Any thread.
 #pragma once
 
 #include <algorithm>
@@ -263,8 +263,7 @@ public:
         return at->second;
     }
     Result<OrderPage> list_orders(SaleNo sale, const OrderFilter& filter,
-                                  const std::optional<OrderId>& after,
-                                  std::size_t limit) override {
+                                  const std::optional<OrderId>& after, std::size_t limit) override {
         const std::lock_guard lock(mutex_);
         OrderPage page;
         for (const auto& [id, order] : orders_) {

@@ -28,7 +28,7 @@ from harness.waiting import eventually
 from harness.webhook_receiver import Answer, WebhookReceiver
 from harness.wire import build_request
 
-ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_LIFE_ROUNDS", scaled(80, 20)))
+ROUNDS = int(os.environ.get("DOORBUSTER_CRASH_LIFE_ROUNDS", scaled(110, 20)))
 SEED = int(os.environ.get("DOORBUSTER_CRASH_SEED", time.time_ns() % 1_000_000))
 CONNECTIONS = 32
 LIMIT = 3
@@ -409,13 +409,18 @@ def check_events(receiver: WebhookReceiver, listed: dict) -> None:
     """Two events of every order, as its status says, and none of anything else."""
     expected = {}
     for order in listed.values():
-        expected[f"{order['order_id']}.1"] = "order.confirmed"
-        expected[f"{order['order_id']}.2"] = f"order.{order['status']}"
+        expected[f"{order['order_id']}.1"] = "confirmed"
+        expected[f"{order['order_id']}.2"] = order["status"]
     receiver.wait_for_ids(expected, LOAD_S)
     receiver.check()
     for delivery in receiver.deliveries():
-        assert expected.get(delivery.id) == delivery.type, \
-            f"{delivery.id} is told as {delivery.type}, is {expected.get(delivery.id)}"
+        status = expected.get(delivery.id)
+        assert delivery.type == f"order.{status}", f"{delivery.id} is {delivery.type}, not {status}"
+        told = orders.check_order(delivery.event["data"])
+        order = listed[delivery.order]
+        if status == "confirmed":  # as it was then
+            order = {**order, "status": status, "paid_at": None, "payment_ref": None}
+        assert told == {**order, "version": delivery.version}, (told, order)
 
 
 def test_no_change_of_an_order_is_lost_by_kills_at_random_moments(make_server, capsys):
@@ -482,3 +487,39 @@ def refill(server, stock: Stock, sale: str, least: int, key: str) -> None:
         return
     stock.next_change((sale, least, key))
     stock.answered(200, server.restock(sale, least, key))
+
+
+def test_an_expiry_of_many_that_is_killed_again_and_again_gives_back_each_unit_once(make_server):
+    """Orders that come due together; the process is killed each time that it got somewhat on."""
+    count, kills = scaled(20_000, 2_000), 5
+    server = make_server()
+    sale = server.create_sale(count, payment_timeout_s=4)
+    kept = {}
+
+    def on_answer(user, status, _head, body):
+        assert status == 202, (user, body)
+        if len(kept) < 50:
+            kept[json.loads(body)["order_id"]] = user
+
+    run_all(server, ((user, server.purchase_bytes(sale, user))
+                     for user in (f"buyer-{number}" for number in range(count))), on_answer,
+            connections=32, depth=4)
+    paid = {order: f"of {order}" for order in list(kept)[:10]}
+    for order, ref in paid.items():
+        orders.paid(server, order, ref)
+
+    for kill in range(kills):
+        def got_on(target=count * kill // kills):
+            audit = contract.check_audit(server.audit(sale), stock=count)
+            return audit["orders"].get("expired", 0) > target
+        eventually(got_on, "the expiry gets on", pause_s=0.001)
+        server.kill()
+        server.start()
+    orders.has_remaining(server, sale, count - len(paid))
+    audit = contract.check_audit(server.audit(sale), sold=len(paid), log_accepted_units=count)
+    assert audit["orders"] == {**audit["orders"], "paid": len(paid), "confirmed": 0,
+                               "expired": count - len(paid)}, audit
+    for order, user in kept.items():
+        shown = orders.shown_to(server, order, user)
+        assert shown["status"] == ("paid" if order in paid else "expired"), shown
+        assert shown["payment_ref"] == paid.get(order), shown

@@ -119,7 +119,7 @@ def test_sale_commands_print_for_people_too(server):
     for arguments in (("create", "--id", sale, "--title", "For people", "--stock", 5),
                       ("show", sale), ("list",), ("pause", sale), ("resume", sale),
                       ("restock", sale, "--add", 1), ("close", sale)):
-        result = server.cli("sale", *arguments, json_textput=False)
+        result = server.cli("sale", *arguments, json_output=False)
         assert result.status == 0 and sale in result.stdout, result
         assert "\x1b[" not in result.stdout + result.stderr, "NO_COLOR is honoured"
 
@@ -213,7 +213,7 @@ def test_audits_that_cannot_be(server, tmp_path):
 def test_load_prints_a_table_for_people(server):
     sale = server.create_sale(50)
     result = server.cli("load", "--sale", sale, "--buyers", 200, "--connections", 8,
-                        json_textput=False)
+                        json_output=False)
     assert result.status == 0 and result.stdout.strip(), result
     contract.check_audit(server.audit(sale), sold=50)
 

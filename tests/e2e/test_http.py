@@ -33,6 +33,7 @@ def _paths(shared_server):
         f"/v1/sales/{sale}/orders": {"GET"},
         f"/v1/sales/{sale}/audit": {"GET"},
         f"/v1/orders/{order}": {"GET"},
+        f"/v1/orders/{order}/events": {"GET"},
         "/livez": {"GET"}, "/readyz": {"GET"}, "/metrics": {"GET"}, "/openapi.yaml": {"GET"},
     }
 

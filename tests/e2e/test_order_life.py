@@ -5,16 +5,20 @@ with many changes at once.
 """
 
 import collections
+import contextlib
 import datetime
 import json
 import random
+import sqlite3
+import threading
+import time
 
 import pytest
 
 from harness import contract, orders
 from harness.orders import cancel, cancelled, check_refusal, has_remaining, paid, pay, reaches
 from harness.server import fresh_name
-from harness.settings import scaled
+from harness.settings import BOUND_S, SLOW, scaled
 from harness.swarm import run_all
 from harness.waiting import eventually
 from harness.wire import build_request
@@ -317,6 +321,28 @@ def test_the_limit_names_the_latest_order_that_lives(server):
     cancelled(server, fourth, "buyer")
     has_remaining(server, sale, 49)
     assert named(2) == third
+
+
+def test_the_limit_names_the_latest_order_that_lives_after_a_crash_too(make_server):
+    server = make_server()
+    sale = server.create_sale(50, payment_timeout_s=LONG_S, per_user_limit=4)
+    ids = [server.bought(sale, "buyer")["order_id"] for _ in range(4)]
+    cancelled(server, ids[3], "buyer")
+    cancelled(server, ids[1], "buyer")
+    server.kill()
+    server.start()
+    for ended, named in ((None, ids[2]), (ids[2], ids[0]), (ids[0], None)):
+        if ended is not None:
+            cancelled(server, ended, "buyer")
+        problem = eventually(lambda named=named: refused_by_limit(server, sale, 5, named),
+                             f"the limit names {named}")
+        assert problem["code"] == "limit_reached", problem
+    has_remaining(server, sale, 50)
+
+
+def refused_by_limit(server, sale: str, quantity: int, named: str):
+    problem = contract.expect(server.buy(sale, "buyer", quantity), 409, "limit_reached")
+    return problem if problem.get("order_id") == named else None
 
 
 def test_more_than_the_limit_names_no_order_when_none_lives(server):
@@ -646,3 +672,74 @@ def test_a_clean_stop_keeps_every_change(make_server):
     server.restart()
     assert [orders.shown_to(server, order, "buyer") for order in ids] == before
     has_remaining(server, sale, 10)
+
+
+# -- a store that is held up --------------------------------------------------------------------
+
+@contextlib.contextmanager
+def locked_store(server):
+    """Another program holds the store's write lock, as a careless backup does."""
+    store = sqlite3.connect(server.data / "orders.db", isolation_level=None, timeout=BOUND_S)
+    try:
+        store.execute("BEGIN IMMEDIATE")
+        yield
+        store.execute("ROLLBACK")
+    finally:
+        store.close()
+
+
+class Asking(threading.Thread):
+    """A call on a thread of its own: its answer, and how long it took."""
+
+    def __init__(self, call, *arguments):
+        super().__init__(daemon=True)
+        self._call = (call, arguments)
+        self.response = None
+        self.seconds = None
+        self.start()
+
+    def run(self):
+        call, arguments = self._call
+        began = time.monotonic()
+        self.response = call(*arguments)
+        self.seconds = time.monotonic() - began
+
+    def answer(self):
+        self.join(BOUND_S)
+        assert self.seconds is not None, "an answer or an exception"
+        return self.response
+
+
+def test_changes_of_a_queued_order_wait_two_seconds_for_the_store(make_server):
+    server = make_server()
+    sale = server.create_sale(10, payment_timeout_s=LONG_S)
+    due = server.create_sale(1, payment_timeout_s=1)
+    unpaid = server.bought(due, "unpaid")["order_id"]
+    server.confirmed(unpaid, "unpaid")
+    with locked_store(server):
+        ids = [server.bought(sale, f"buyer-{number}")["order_id"] for number in range(2)]
+        asking = [Asking(pay, server, ids[0], "x"), Asking(cancel, server, ids[1], "buyer-1")]
+        for each in asking:
+            contract.expect(each.answer(), 503, "unavailable")
+        slowest = max(each.seconds for each in asking)
+        assert slowest < (30.0 if SLOW else 4.0), f"2 s are promised, it took {slowest:.1f} s"
+        for number, order in enumerate(ids):
+            assert orders.shown_to(server, order, f"buyer-{number}")["status"] == "queued"
+    paid(server, ids[0], "x")
+    cancelled(server, ids[1], "buyer-1")
+    has_remaining(server, sale, 9)
+    reaches(server, unpaid, "unpaid", "expired")
+    has_remaining(server, due, 1)
+
+
+def test_a_lowering_that_the_store_holds_up_happens_once_and_the_books_agree(make_server):
+    server = make_server()
+    sale = server.create_sale(10, payment_timeout_s=LONG_S)
+    target = f"/v1/sales/{sale}/stock"
+    change = ("POST", target, {"add": -3}, {"Idempotency-Key": "once"})
+    with locked_store(server):
+        for each in [Asking(server.admin, *change) for _ in range(2)]:
+            contract.expect(each.answer(), 503, "unavailable")
+    assert contract.expect(server.admin(*change), 200)["stock"] == 7
+    has_remaining(server, sale, 7)  # an audit that does not balance meanwhile fails, too
+    assert contract.expect(server.admin(*change), 200)["stock"] == 7

@@ -398,7 +398,7 @@ def test_a_sale_is_run_from_the_command_line(make_server):
         "paused", "resumed", "closed"]
     assert run("show", sale, "--journal", "2")["journal"] == shown["journal"][-2:]
     assert "journal" not in run("show", sale, "--journal", "0")
-    text = server.cli("sale", "show", sale, json_textput=False).stdout
+    text = server.cli("sale", "show", sale, json_output=False).stdout
     assert "admin token from 127.0.0.1" in text and "stock: 15 -> 3" in text, text
 
 

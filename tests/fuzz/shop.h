@@ -3,11 +3,13 @@
 // for each input, so that an input always meets the same shop. The fuzzer's thread is its one core.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "adapters/memory/inventory.h"
 #include "adapters/memory/rate_limiter.h"
 #include "engine/audit.h"
+#include "engine/lifecycle.h"
 #include "engine/order_service.h"
 #include "engine/order_writer.h"
 #include "engine/rebuild.h"
@@ -93,8 +96,10 @@ public:
           limiter_(limits_of(options), clock_),
           rebuild_({backends.cores, clock_, backends.blocking, backends.store, backends.log,
                     *backends.writer, inventory_, tally_, fingerprints_, directories_}),
-          sales_(rebuild_, backends.store, inventory_, backends.blocking, clock_),
-          orders_(backends.store, backends.log, *backends.writer, backends.blocking),
+          sales_({clock_, rebuild_, backends.store, backends.log, *backends.writer, inventory_,
+                  backends.blocking, 1}),
+          lifecycle_(backends.cores, backends.store, inventory_, clock_, living()),
+          orders_(backends.store, backends.log, *backends.writer, lifecycle_, backends.blocking),
           auditor_(backends.cores, backends.store, backends.log, backends.log, inventory_,
                    backends.blocking),
           purchases_({clock_, inventory_, backends.log, limiter_}, OrderIdSource(0, 1), 100) {
@@ -113,14 +118,25 @@ public:
                                       proxies_},
                      http::Identity(std::move(who)), answers);
         open_sales();
+        lifecycle_.start();
         if ((options & kLogIsNearlyFull) != 0) {
             backends_.log.set_room(2, FakeOrderLog::Room::for_all_but_barriers);
         }
         if ((options & kLogIsStuck) != 0) {
-            backends_.log.set_durability(FakeOrderLog::Durability::never);
+            backends_.log.set_durability(FakeOrderLog::Durability::untold);
         }
     }
-    ~Shop() { backends_.store.set_clock(nullptr); }
+    ~Shop() {
+        // The lifecycle may wait for the core, which is us.
+        std::atomic<bool> is_over{false};
+        std::thread end([this, &is_over] {
+            lifecycle_.stop();
+            is_over = true;
+        });
+        while (!is_over) backends_.cores.at(0).context().run_one_for(std::chrono::milliseconds(1));
+        end.join();
+        backends_.store.set_clock(nullptr);
+    }
     Shop(const Shop&) = delete;
     Shop& operator=(const Shop&) = delete;
 
@@ -131,7 +147,10 @@ public:
     [[nodiscard]] http::Response protocol_error(const http::ParseFailure& failure) {
         return api_->protocol_error(failure);
     }
-    void pass_time(Duration by) { clock_.advance(by); }
+    void pass_time(Duration by) {
+        clock_.advance(by);
+        lifecycle_.look_again();
+    }
 
     // Heals the log, waits until the store has everything, and lets the audit judge. Reads as
     // Auditor does, but for the hops to another thread: nothing else moves here.
@@ -144,17 +163,24 @@ public:
         }
         const auto books = backends_.store.books({});
         require(books.has_value() && books->next == last.next(), "the store is at the log's end");
-        std::map<SaleNo, Units> inventory;
+        std::map<SaleNo, InventoryCount> inventory;
         for (const SaleBooks& sale : books->sales) {
             const SaleNo no = sale.sale.terms.no;
             const auto count = run(inventory_.count(no, backends_.log));
-            if (count) inventory[no] = count->remaining;
+            if (count) inventory[no] = *count;
         }
-        return judge(*books, {}, inventory);
+        return judge(*books, {}, last, inventory);
     }
     [[nodiscard]] FakeOrderStore& store() { return backends_.store; }
 
 private:
+    [[nodiscard]] static Lifecycle::Options living() {
+        Lifecycle::Options options;
+        options.on_fatal = [](const Error& error) {
+            require(false, "the lifecycle goes on", error.message());
+        };
+        return options;
+    }
     [[nodiscard]] static memory::RateLimits limits_of(unsigned options) {
         memory::RateLimits limits;
         limits.entries_max = 1000;
@@ -180,7 +206,8 @@ private:
     }
 
     void add_sale(const char* id, Units stock, Units limit, Duration starts_in,
-                  std::optional<Duration> ends_in, bool is_paused) {
+                  std::optional<Duration> ends_in, bool is_paused,
+                  Duration payment_timeout = Duration(0)) {
         SaleTerms terms;
         terms.id = id;
         terms.title = "Fuzz";
@@ -189,6 +216,7 @@ private:
         terms.starts_at = clock_.now() + starts_in;
         if (ends_in) terms.ends_at = clock_.now() + *ends_in;
         terms.paused = is_paused;
+        terms.payment_timeout = payment_timeout;
         SaleImage image;
         image.terms = backends_.store.add_open_sale(terms).terms;
         image.epoch = Epoch(1);
@@ -205,6 +233,7 @@ private:
         add_sale("soon", 5, 5, 3h, {}, false);
         add_sale("old", 5, 5, -2h, -1h, false);
         add_sale("p", 5, 5, 0ms, {}, true);
+        add_sale("due", 3, 2, 0ms, {}, false, 90s);
         readiness_.set_recovered();
     }
 
@@ -218,6 +247,7 @@ private:
     memory::MemoryRateLimiter limiter_;
     Rebuild rebuild_;
     SaleService sales_;
+    Lifecycle lifecycle_;
     OrderService orders_;
     OrderFeed feed_{100};
     Auditor auditor_;

@@ -309,13 +309,14 @@ class Server:
 
     # -- command line -----------------------------------------------------------------------
 
-    def cli(self, *arguments, json_textput: bool = True, bound_s: float = BOUND_S,
+    def cli(self, *arguments, json_output: bool = True, bound_s: float = BOUND_S,
             environment=None) -> CommandResult:
         """Runs a client command against this server."""
         arguments = [*arguments, "--url", self.url]
-        if json_textput:
+        if json_output:
             arguments.append("--json")
-        if self.admin_token is not None and arguments[0] in ("sale", "audit", "export"):
+        if self.admin_token is not None and arguments[0] in (
+                "sale", "order", "webhook", "audit", "export"):
             environment = {"DOORBUSTER_ADMIN_TOKEN": self.admin_token, **(environment or {})}
         return run_command(*arguments, environment=environment, folder=self.folder,
                            bound_s=bound_s)

@@ -106,30 +106,39 @@ class Connection:
         self.buffer += data
         return bool(data)
 
-    def _take_until(self, mark: bytes) -> bytes:
+    def take_until(self, mark: bytes) -> bytes:
+        """The bytes before the next `mark`, which is dropped; raises Closed."""
         while mark not in self.buffer:
             if not self._receive():
                 raise Closed(f"closed after {self.buffer[:300]!r}")
         taken, self.buffer = self.buffer.split(mark, 1)
         return taken
 
-    def _take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
+        """So many bytes; raises Closed."""
         while len(self.buffer) < count:
             if not self._receive():
                 raise Closed(f"closed {count - len(self.buffer)} bytes before the body's end")
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken
 
+    def take_any(self) -> bytes:
+        """What comes next; empty when the peer closes."""
+        if not self.buffer:
+            self._receive()
+        taken, self.buffer = self.buffer, b""
+        return taken
+
     def _take_chunked(self) -> bytes:
         body = b""
         while True:
-            size = int(self._take_until(b"\r\n").split(b";")[0], 16)
+            size = int(self.take_until(b"\r\n").split(b";")[0], 16)
             if size == 0:
-                while self._take_until(b"\r\n"):
+                while self.take_until(b"\r\n"):
                     pass
                 return body
-            body += self._take(size)
-            assert self._take(2) == b"\r\n", "a chunk must end with CRLF"
+            body += self.take(size)
+            assert self.take(2) == b"\r\n", "a chunk must end with CRLF"
 
     def read_response(self, method: str = "GET", interim: bool = False) -> Response:
         """The next answer; interim 1xx answers are skipped unless `interim`.
@@ -138,7 +147,7 @@ class Connection:
         closes within the bound.
         """
         while True:
-            head = self._take_until(b"\r\n\r\n")
+            head = self.take_until(b"\r\n\r\n")
             first, *lines = head.split(b"\r\n")
             parts = first.split(b" ", 2)
             assert parts[0] in (b"HTTP/1.1", b"HTTP/1.0"), f"not a status line: {first!r}"
@@ -158,7 +167,7 @@ class Connection:
         if (response.header("transfer-encoding") or "").lower() == "chunked":
             response.body = self._take_chunked()
         elif length is not None:
-            response.body = self._take(int(length))
+            response.body = self.take(int(length))
         else:
             while self._receive():
                 pass

@@ -36,8 +36,8 @@ std::string event_json(const WebhookEvent& waiting) {
         .field("state", waiting.state == AsideState::parked ? "parked" : "pending")
         .field("attempts", waiting.attempts)
         .field("failing_since", waiting.failing_since)
-        .field("last_error", waiting.last_error.empty() ? std::nullopt
-                                                        : std::optional(waiting.last_error));
+        .field("last_error",
+               waiting.last_error.empty() ? std::nullopt : std::optional(waiting.last_error));
     return body.take();
 }
 

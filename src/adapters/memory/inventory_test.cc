@@ -490,8 +490,7 @@ TEST_F(MemoryInventoryTest, LosesNoUnitWhenManyBuyAndGiveBackOnSeveralCores) {
     const auto signals = install(image_of(3, 1));
     std::vector<std::future<int>> buyers;
     for (std::uint16_t i = 0; i < 30; ++i) {
-        buyers.push_back(
-            start_on(cores_.owner_of(i), buy_and_give_back(inventory_, log_, i, 50)));
+        buyers.push_back(start_on(cores_.owner_of(i), buy_and_give_back(inventory_, log_, i, 50)));
     }
     int bought = 0;
     for (auto& buyer : buyers) bought += finish(buyer);

@@ -62,7 +62,7 @@ TEST(OrderStore, BelongsToOneLog) {
 TEST(OrderStore, LeavesANewerSchemaAlone) {
     const ScratchFile file;
     static_cast<void>(file.open());
-    run_sql(file, "UPDATE doorbuster_schema SET schema_version = 2");
+    run_sql(file, "UPDATE doorbuster_schema SET schema_version = 1000");
     const std::string before = bytes_of(file.path());
     for (const StoreMode mode : {StoreMode::serve, StoreMode::read_only}) {
         const auto store = SqlOrderStore::open({file.path(), 1, mode});

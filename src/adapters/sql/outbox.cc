@@ -19,7 +19,6 @@ constexpr int kBusyWaitSeconds = 1;
 constexpr std::size_t kCheckpointRows = 32'768;
 constexpr std::size_t kHeldMax = 10'000; // old events that are kept: what one prune steps over
 
-
 std::vector<EndpointRecord> select_endpoints(soci::session& session, const std::string& tail) {
     EndpointRecord record;
     Integer no = 0, cursor = 0, state = 0, since = 0, delivered = 0, parked = 0;
@@ -162,8 +161,8 @@ SqlEventOutbox::~SqlEventOutbox() = default;
 Result<std::unique_ptr<SqlEventOutbox>> SqlEventOutbox::open(SqlOrderStore& store) {
     using Opened = std::unique_ptr<SqlEventOutbox>;
     return guarded(store.name_, "opening the outbox", [&]() -> Result<Opened> {
-        return Opened(new SqlEventOutbox(
-            std::make_unique<Session>(store.name_, store.pool_->turns())));
+        return Opened(
+            new SqlEventOutbox(std::make_unique<Session>(store.name_, store.pool_->turns())));
     });
 }
 
@@ -185,12 +184,10 @@ SqlEventOutbox::register_endpoints(std::span<const std::string> urls, TimePoint 
             const bool is_named = std::ranges::find(urls, record.url) != urls.end();
             const bool is_removed = record.state == EndpointState::removed;
             if (is_named && is_removed) {
-                session << text::activate_endpoint, soci::use(since, "since"),
-                    soci::use(no, "no");
+                session << text::activate_endpoint, soci::use(since, "since"), soci::use(no, "no");
             } else if (!is_named && is_removed && record.since < forget_before) {
                 const Integer lowest = std::numeric_limits<Integer>::min();
-                session << text::forget_aside, soci::use(no, "endpoint"),
-                    soci::use(lowest, "seq");
+                session << text::forget_aside, soci::use(no, "endpoint"), soci::use(lowest, "seq");
                 session << text::forget_endpoint, soci::use(no, "no");
             } else if (!is_named) {
                 session << text::remove_endpoint, soci::use(since, "since"), soci::use(no, "no");
@@ -281,8 +278,8 @@ Result<std::vector<AsideEvent>> SqlEventOutbox::read_aside(std::int64_t endpoint
         for (bool more = select.execute(true); more; more = select.fetch()) {
             auto event = row.event();
             if (!event) return tl::make_unexpected(std::move(event.error()));
-            events.push_back({std::move(*event), state, attempts, from_ms(failing_since.get()),
-                              last_error});
+            events.push_back(
+                {std::move(*event), state, attempts, from_ms(failing_since.get()), last_error});
         }
         return events;
     });
@@ -298,8 +295,7 @@ Result<void> SqlEventOutbox::save(std::span<const DeliveryProgress> progress) {
                 write_endpoint(session, one.endpoint);
                 for (const auto& row : one.set_aside) write_aside(session, no, row);
                 for (const Integer seq : one.delivered) {
-                    session << text::delete_aside, soci::use(seq, "seq"),
-                        soci::use(no, "endpoint");
+                    session << text::delete_aside, soci::use(seq, "seq"), soci::use(no, "endpoint");
                 }
                 rows += 1 + one.set_aside.size() + one.delivered.size();
             }

@@ -27,8 +27,7 @@ public:
                                                              AsideState state, std::int64_t after,
                                                              std::size_t limit) override;
     [[nodiscard]] Result<void> save(std::span<const DeliveryProgress> progress) override;
-    [[nodiscard]] Result<EndpointRecord> replay(std::int64_t endpoint,
-                                                const ReplayRequest& request,
+    [[nodiscard]] Result<EndpointRecord> replay(std::int64_t endpoint, const ReplayRequest& request,
                                                 TimePoint now) override;
     [[nodiscard]] Result<std::size_t> prune(TimePoint before, std::size_t events_max) override;
 

@@ -182,7 +182,8 @@ TEST_F(OutboxTest, WhatIsSetAsideIsReadApart) {
     EndpointRecord shop = registered(kShop);
     confirm(1, 4);
     shop.cursor = 4;
-    save(shop, {{1, AsideState::retrying, 3, kNow, "500"}, {3, AsideState::parked, 90, kNow, "422"}});
+    save(shop,
+         {{1, AsideState::retrying, 3, kNow, "500"}, {3, AsideState::parked, 90, kNow, "422"}});
     EXPECT_EQ(read(shop, 0), (Seqs{2, 4}));
     EXPECT_EQ(aside(shop, AsideState::retrying), Seqs{1});
     EXPECT_EQ(aside(shop, AsideState::parked), Seqs{3});
@@ -204,7 +205,8 @@ TEST_F(OutboxTest, ReplaysSinceATime) {
     clock_.advance(kDay);
     confirm(3, 4);
     shop.cursor = 4;
-    save(shop, {{1, AsideState::parked, 9, kNow, "422"}, {4, AsideState::retrying, 3, kNow, "500"}});
+    save(shop,
+         {{1, AsideState::parked, 9, kNow, "422"}, {4, AsideState::retrying, 3, kNow, "500"}});
     ReplayRequest request;
     request.since = kNow + Duration(1);
     auto record = outbox_->replay(shop.no, request, clock_.now());
@@ -270,7 +272,8 @@ TEST_F(OutboxTest, PrunesWhatIsOldAndEveryActiveEndpointIsPast) {
     const TimePoint before = kNow + Duration(1);
     EXPECT_EQ(*outbox_->prune(before, 10), 0U); // nothing is delivered
     shop.cursor = 8;
-    save(shop, {{1, AsideState::parked, 9, kNow, "422"}, {2, AsideState::retrying, 3, kNow, "500"}});
+    save(shop,
+         {{1, AsideState::parked, 9, kNow, "422"}, {2, AsideState::retrying, 3, kNow, "500"}});
     EXPECT_EQ(*outbox_->prune(before, 2), 2U); // at most two at a time: 1 and 3
     EXPECT_EQ(aside(shop, AsideState::parked), Seqs{});
     EXPECT_EQ(*outbox_->prune(before, 10), 3U);

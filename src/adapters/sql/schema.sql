@@ -114,12 +114,12 @@ CREATE TABLE events (
     at       BIGINT   NOT NULL
 );
 
--- Who is told of orders, by the URL in the settings. The row stays when the URL leaves them, so that
--- it goes on where it was if it comes back soon. state: 1 active, 2 disabled, 3 removed
+-- Who is told of orders, by the URL in the settings. The row stays when the URL leaves them, so
+-- that it goes on where it was if it comes back soon. state: 1 active, 2 disabled, 3 removed
 CREATE TABLE webhook_endpoints (
     no            INTEGER       PRIMARY KEY,
     url           VARCHAR(2048) NOT NULL UNIQUE,
-    done_seq      BIGINT        NOT NULL, -- every event up to here is delivered, aside or not wanted
+    done_seq      BIGINT        NOT NULL, -- all up to here is delivered, aside or not wanted
     state         SMALLINT      NOT NULL,
     since         BIGINT        NOT NULL,
     reason        TEXT          NOT NULL,

@@ -74,7 +74,7 @@ Task<bool> drop_body(Stream& stream, beast::flat_buffer& buffer, Parser& parser)
     if (!parser.keep_alive()) co_return false;
     const auto length = parser.content_length();
     if (length && *length > kBodyBytesMax) co_return false;
-    std::array<char, 4'096> nowhere;
+    std::array<char, 4'096> nowhere{};
     std::size_t dropped = 0;
     while (!parser.is_done() && dropped <= kBodyBytesMax) {
         auto& body = parser.get().body();

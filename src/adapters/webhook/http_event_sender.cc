@@ -146,16 +146,18 @@ std::string HttpEventSender::request_text(const Endpoint& endpoint,
 
 Task<SendResult> HttpEventSender::send(std::size_t endpoint, const EventMessage& message) {
     DB_ASSERT(endpoint < endpoints_.size());
+    const Executor executor = co_await asio::this_coro::executor;
     std::string thrown;
     try {
-        co_return co_await attempt(*endpoints_[endpoint], message);
+        co_return co_await attempt(executor, *endpoints_[endpoint], message);
     } catch (const std::exception& error) { // no memory, no file descriptors
         thrown = error.what();
     }
     co_return failed(std::move(thrown));
 }
 
-Task<SendResult> HttpEventSender::attempt(Endpoint& endpoint, const EventMessage& message) {
+Task<SendResult> HttpEventSender::attempt(Executor executor, Endpoint& endpoint,
+                                          const EventMessage& message) {
     const SteadyTime deadline = steady_clock::now() + timeout_;
     const std::string request = request_text(endpoint, message);
     if (auto kept = endpoint.take_idle()) {
@@ -165,15 +167,15 @@ Task<SendResult> HttpEventSender::attempt(Endpoint& endpoint, const EventMessage
         // The receiver closed it while it was idle. The others are likely to be as stale.
         endpoint.idle.clear();
     }
-    auto opened = co_await open_connection(endpoint, deadline);
+    auto opened = co_await open_connection(executor, endpoint, deadline);
     if (!opened) co_return failed(opened.error().context);
     const Exchange exchange = co_await (*opened)->exchange(request, deadline);
     if (exchange.reusable) endpoint.keep(std::move(*opened));
     co_return result_of(exchange);
 }
 
-Task<HttpEventSender::Opened> HttpEventSender::open_connection(Endpoint& endpoint,
-                                                               SteadyTime deadline) {
+Task<HttpEventSender::Opened>
+HttpEventSender::open_connection(Executor executor, Endpoint& endpoint, SteadyTime deadline) {
     const std::string& host = endpoint.url.host;
     auto addresses = co_await endpoint.lookup.addresses(deadline);
     if (!addresses) {
@@ -197,7 +199,8 @@ Task<HttpEventSender::Opened> HttpEventSender::open_connection(Endpoint& endpoin
         // Each address gets its share, so that a silent one does not use up the whole attempt.
         const auto now = steady_clock::now();
         const auto share = (deadline - now) / static_cast<std::int64_t>(addresses->size() - i);
-        auto opened = co_await connect_to(endpoint, (*addresses)[i], now + share, deadline);
+        auto opened =
+            co_await connect_to(executor, endpoint, (*addresses)[i], now + share, deadline);
         if (opened) co_return opened;
         last = std::move(opened.error().context);
         if (steady_clock::now() >= deadline) break;
@@ -205,12 +208,11 @@ Task<HttpEventSender::Opened> HttpEventSender::open_connection(Endpoint& endpoin
     co_return fail(Errc::unavailable, std::move(last));
 }
 
-Task<HttpEventSender::Opened> HttpEventSender::connect_to(Endpoint& endpoint,
+Task<HttpEventSender::Opened> HttpEventSender::connect_to(Executor executor, Endpoint& endpoint,
                                                           asio::ip::address address,
                                                           SteadyTime connect_deadline,
                                                           SteadyTime deadline) {
     const bool is_https = endpoint.url.scheme == EndpointUrl::Scheme::https;
-    const Executor executor = co_await asio::this_coro::executor;
     auto connection = std::make_unique<Connection>(executor, is_https ? &*tls_ : nullptr);
     const asio::ip::tcp::endpoint peer(address, endpoint.url.port);
     const auto connected = co_await connection->connect(peer, connect_deadline);

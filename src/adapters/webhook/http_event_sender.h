@@ -60,9 +60,9 @@ private:
 
     [[nodiscard]] std::string request_text(const Endpoint& endpoint,
                                            const EventMessage& message) const;
-    Task<SendResult> attempt(Endpoint& endpoint, const EventMessage& message);
-    Task<Opened> open_connection(Endpoint& endpoint, SteadyTime deadline);
-    Task<Opened> connect_to(Endpoint& endpoint, boost::asio::ip::address address,
+    Task<SendResult> attempt(Executor executor, Endpoint& endpoint, const EventMessage& message);
+    Task<Opened> open_connection(Executor executor, Endpoint& endpoint, SteadyTime deadline);
+    Task<Opened> connect_to(Executor executor, Endpoint& endpoint, boost::asio::ip::address address,
                             SteadyTime connect_deadline, SteadyTime deadline);
 
     const Clock& clock_;

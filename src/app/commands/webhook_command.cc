@@ -153,21 +153,21 @@ void add_webhook_command(CLI::App& app, CommandContext& context) {
                     "  doorbuster webhook replay https://shop.example/hook");
     add(*webhook, context, "list", "List the endpoints and how far each has come",
         "Example:\n  doorbuster webhook list --json", run_list);
-    const Added events = add(*webhook, context, "events",
-                             "List the events that an endpoint has not taken",
-                             "Example:\n  doorbuster webhook events https://shop.example/hook "
-                             "--parked",
-                             run_events);
+    const Added events =
+        add(*webhook, context, "events", "List the events that an endpoint has not taken",
+            "Example:\n  doorbuster webhook events https://shop.example/hook "
+            "--parked",
+            run_events);
     add_endpoint(events);
     events.command.add_flag("--parked", events.flags->parked,
                             "Those that were given up, not those that are still to be sent");
-    const Added replay = add(
-        *webhook, context, "replay",
-        "Bring a disabled endpoint back, and send events again under the same ids",
-        "Examples:\n"
-        "  doorbuster webhook replay https://shop.example/hook\n"
-        "  doorbuster webhook replay https://shop.example/hook --since 2026-11-27T09:00:00Z",
-        run_replay);
+    const Added replay =
+        add(*webhook, context, "replay",
+            "Bring a disabled endpoint back, and send events again under the same ids",
+            "Examples:\n"
+            "  doorbuster webhook replay https://shop.example/hook\n"
+            "  doorbuster webhook replay https://shop.example/hook --since 2026-11-27T09:00:00Z",
+            run_replay);
     add_endpoint(replay);
     CLI::Option* since =
         replay.command
@@ -175,8 +175,8 @@ void add_webhook_command(CLI::App& app, CommandContext& context) {
             ->check(CLI::Validator(check_time, ""));
     CLI::Option* event =
         replay.command.add_option("--event", replay.flags->event_id, "The event with this id");
-    CLI::Option* parked = replay.command.add_flag("--parked", replay.flags->parked,
-                                                  "All events that were given up");
+    CLI::Option* parked =
+        replay.command.add_flag("--parked", replay.flags->parked, "All events that were given up");
     since->excludes(event)->excludes(parked);
     event->excludes(parked);
 }
