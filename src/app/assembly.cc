@@ -228,6 +228,11 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     writing.on_stored = [this](std::span<const LogRecord> records) {
         feed.changed(records);
         if (webhooks) webhooks->dispatcher->wake();
+        const auto is_withdrawal = [](const LogRecord& record) {
+            return record.kind == LogRecordKind::withdraw;
+        };
+        // Its caller may have given up waiting.
+        if (std::ranges::any_of(records, is_withdrawal)) lifecycle->sweep_soon();
     };
     writer = std::make_unique<OrderWriter>(*log, *store, clock, std::move(writing));
     for (std::size_t i = 0; i < cores.size(); ++i) {
@@ -261,10 +266,9 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         {"order_log", [this] { return std::string(log->is_stalled() ? "disk full" : "up"); }},
         {"order_store", [this] { return std::string(writer->is_store_up() ? "up" : "down"); }},
     });
-    metrics_page = std::make_unique<metrics::Metrics>(
-        metrics::Metrics::Parts{cores, directories, purchases, *log, log->commit_seconds(), *writer,
-                                *lifecycle, *store, tally, *readiness,
-                                webhooks ? webhooks->dispatcher.get() : nullptr});
+    metrics_page = std::make_unique<metrics::Metrics>(metrics::Metrics::Parts{
+        cores, directories, purchases, *log, log->commit_seconds(), *writer, *lifecycle, *store,
+        tally, *readiness, webhooks ? webhooks->dispatcher.get() : nullptr});
 }
 
 Result<void> Assembly::Parts::build_apis() {

@@ -97,7 +97,7 @@ public:
         const bool is_alone = step.waits && under_way_.empty();
         under_way_.push_back(std::move(*flight));
         if (is_alone) judge_all(true);
-        else if (step.waits) settle();
+        if (model_.is_unsure() || (step.waits && !is_alone)) settle();
         RC_ASSERT(!engine_->is_broken);
     }
 
@@ -183,18 +183,17 @@ private:
     }
 
     void pass_time(const LifeStep& step) {
-        // Sometimes to the very moment, or the one before it.
-        const ModelSale& sale = model_.sales().front();
-        for (const auto& [id, order] : sale.orders) {
+        Duration by(step.ms);
+        // Sometimes to the very moment that an order falls due, or the one before it.
+        for (const auto& [id, order] : model_.sales().front().orders) {
             const bool is_wanted = step.pick % 3 == 0 && order.is_due_known &&
                                    order.status == OrderStatus::confirmed &&
                                    order.due_from > now() + Duration(1);
-            if (!is_wanted) continue;
-            clock_->advance(order.due_from - now() - Duration(step.pick % 2));
-            return engine_->lifecycle->look_again();
+            if (is_wanted) by = order.due_from - now() - Duration(step.pick % 2);
         }
-        clock_->advance(Duration(step.ms));
-        engine_->lifecycle->look_again();
+        clock_->advance(by);
+        // Else the lifecycle sleeps on, and whoever comes first meets what is overdue.
+        if (step.waits) engine_->lifecycle->look_again();
     }
 
     void check_audit() {

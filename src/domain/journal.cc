@@ -29,8 +29,7 @@ std::int64_t seconds(Duration time) { return time.count() / 1000; }
 
 } // namespace
 
-std::pair<std::string, std::string> changed_terms(const SaleTerms* before,
-                                                  const SaleTerms& after) {
+std::pair<std::string, std::string> changed_terms(const SaleTerms* before, const SaleTerms& after) {
     const SaleTerms& was = before != nullptr ? *before : after;
     return Differences(before)
         .field("title", was.title, after.title)

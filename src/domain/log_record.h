@@ -16,8 +16,8 @@ namespace doorbuster {
 
 // Stable numbers: they are in every log.
 enum class LogRecordKind : std::uint8_t {
-    order = 1,   // a hold that became an order
-    barrier = 2, // opens an epoch: older epochs' orders behind it are void
+    order = 1,    // a hold that became an order
+    barrier = 2,  // opens an epoch: older epochs' orders behind it are void
     withdraw = 3, // units that an operator takes out of the stock: `user` is who, `order` its id
 };
 

@@ -68,7 +68,8 @@ void Stock::apply(const OrderPlaced& order) {
     const auto [hold, is_new] = orders_.try_emplace(order.order);
     DB_ASSERT(is_new);
     Holder& holder = holders_[order.user];
-    hold->second = {order.user, holder.latest, units};
+    hold->second = {order.user, holder.latest, {}, units};
+    if (holder.latest != OrderId()) orders_.find(holder.latest)->second.after = order.order;
     holder.latest = order.order;
     holder.units += units;
     held_ += order.quantity;
@@ -78,6 +79,7 @@ void Stock::apply(const OrderPlaced& order) {
 Units Stock::release(const OrderId& order) {
     if (const auto taken = withdrawals_.find(order); taken != withdrawals_.end()) {
         held_ -= taken->second;
+        withdrawing_ -= taken->second;
         withdrawals_.erase(taken);
         return 0;
     }
@@ -89,10 +91,13 @@ Units Stock::release(const OrderId& order) {
         holders_.erase(holder);
     } else {
         holder->second.units -= hold.units;
-        // Out of the line of the user's orders, which is as long as the limit at most.
-        OrderId* link = &holder->second.latest;
-        while (*link != order) link = &orders_.find(*link)->second.before;
-        *link = hold.before;
+        // Out of the line of the user's orders.
+        if (hold.before != OrderId()) orders_.find(hold.before)->second.after = hold.after;
+        if (hold.after != OrderId()) {
+            orders_.find(hold.after)->second.before = hold.before;
+        } else {
+            holder->second.latest = hold.before;
+        }
     }
     orders_.erase(order);
     held_ -= static_cast<Units>(hold.units);
@@ -106,6 +111,7 @@ tl::expected<void, Refusal> Stock::decide_withdrawal(Units units) const {
 
 void Stock::apply_withdrawal(const OrderId& id, Units units) {
     withdrawals_.emplace(id, units);
+    withdrawing_ += units;
     held_ += units;
 }
 

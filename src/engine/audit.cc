@@ -17,7 +17,8 @@ struct Tail {
     std::int64_t orders = 0; // up to queued_to, as the next two
     Units units = 0;
     std::map<std::string, Units> units_by_user;
-    Units counted = 0; // up to the inventory's log_end: orders and withdrawals
+    Units counted = 0;           // of orders up to the inventory's log_end
+    bool has_withdrawal = false; // up to there
 };
 
 // By sale: the same epoch rule as the writer's.
@@ -39,10 +40,13 @@ std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> r
         if (record.epoch != barrier->second) continue;
         Tail& tail = tails[record.sale];
         const auto live = inventory.find(record.sale);
-        if (live != inventory.end() && position <= live->second.log_end) {
-            tail.counted += record.quantity;
+        const bool is_counted = live != inventory.end() && position <= live->second.log_end;
+        if (record.kind == LogRecordKind::withdraw) {
+            tail.has_withdrawal = tail.has_withdrawal || is_counted;
+            continue;
         }
-        if (record.kind == LogRecordKind::order && position <= queued_to) {
+        if (is_counted) tail.counted += record.quantity;
+        if (position <= queued_to) {
             ++tail.orders;
             tail.units += record.quantity;
             tail.units_by_user[record.user] += record.quantity;
@@ -91,14 +95,21 @@ void judge_store(const SaleBooks& books, SaleAudit& row) {
 }
 
 // The inventory counted a moment after the books were read. What it sold since is in the tail; what
-// it released since, or has not released yet, is the difference of the two sums of given back units.
-void judge_inventory(const SaleBooks& books, Units tail, const InventoryCount& inventory,
+// it released since, or has not released yet, is the difference of the two sums of given back
+// units. Units on their way out of the stock have their record in the tail, or their row in the
+// books.
+void judge_inventory(const SaleBooks& books, const Tail& tail, const InventoryCount& inventory,
                      SaleAudit& row) {
+    if (inventory.withdrawing > 0 && !tail.has_withdrawal && books.give_backs == 0) {
+        row.violations.push_back("the inventory withholds " + text(inventory.withdrawing) +
+                                 " units for a withdrawal that is over");
+    }
     const Units given_back = books.units[index_of(OrderStatus::cancelled)] +
                              books.units[index_of(OrderStatus::expired)] +
                              books.units[index_of(OrderStatus::refused)];
     const Units expected = books.sale.terms.stock - books.sale.sold - books.dead_letter_units -
-                           tail - (given_back - inventory.given_back);
+                           tail.counted - inventory.withdrawing -
+                           (given_back - inventory.given_back);
     if (inventory.remaining == expected) return;
     row.violations.push_back("the inventory has " + text(inventory.remaining) +
                              " units left, the books say " + text(expected));
@@ -137,7 +148,7 @@ std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail
         }
         if (const auto live = inventory.find(terms.no); live != inventory.end()) {
             row.inventory_remaining = live->second.remaining;
-            judge_inventory(sale, queued.counted, live->second, row);
+            judge_inventory(sale, queued, live->second, row);
         }
         rows.push_back(std::move(row));
     }

@@ -143,7 +143,8 @@ TEST(Judge, CountsPaidOrdersAsSoldAndGivenBackOnesAsNot) {
     EXPECT_EQ(row.sold, 5);
 }
 
-// The inventory is counted after the books were read: units come back meanwhile, and are sold again.
+// The inventory is counted after the books were read: units come back meanwhile, and are sold
+// again.
 TEST(Judge, FollowsWhatWasGivenBackAroundTheCount) {
     SaleBooks sale = quiet_sale();
     sale.orders[index_of(OrderStatus::cancelled)] = 1;
@@ -151,7 +152,8 @@ TEST(Judge, FollowsWhatWasGivenBackAroundTheCount) {
     sale.log_accepted_orders = 4;
     sale.log_accepted_units = 6;
     // Not released yet, released, and two units more that were cancelled since.
-    for (const auto& [remaining, given_back] : {std::pair(4, 0), std::pair(6, 2), std::pair(8, 4)}) {
+    for (const auto& [remaining, given_back] :
+         {std::pair(4, 0), std::pair(6, 2), std::pair(8, 4)}) {
         const InventoryCount count{remaining, kNext, 1, given_back};
         EXPECT_THAT(judge_one(sale, {}, count).violations, IsEmpty()) << remaining;
         const InventoryCount leaked{remaining - 1, kNext, 1, given_back};
@@ -168,12 +170,20 @@ TEST(Judge, FollowsWhatWasGivenBackAroundTheCount) {
 }
 
 TEST(Judge, KnowsUnitsOnTheirWayOutOfTheStock) {
-    const SaleAudit row =
-        judge_one(quiet_sale(), {withdrawal_of(2), order_of("x", 1)}, {{kSale, 3}});
+    const InventoryCount count{3, kEnd, 1, 0, 2};
+    const SaleAudit row = judge_one(quiet_sale(), {withdrawal_of(2), order_of("x", 1)}, count);
     EXPECT_THAT(row.violations, IsEmpty());
     EXPECT_EQ(row.sold, 5);
     EXPECT_EQ(row.orders[index_of(OrderStatus::queued)], 1);
     EXPECT_EQ(row.log_accepted_units, 5);
+    // Stored, and not released yet: its row says so. Without one, nobody will ever release it.
+    SaleBooks sale = quiet_sale();
+    sale.give_backs = 1;
+    const InventoryCount held{4, kNext, 1, 0, 2};
+    EXPECT_THAT(judge_one(sale, {}, held).violations, IsEmpty());
+    sale.give_backs = 0;
+    EXPECT_THAT(judge_one(sale, {}, held).violations,
+                ElementsAre(HasSubstr("withholds 2 units for a withdrawal that is over")));
 }
 
 TEST(Judge, KeepsTheUnitsOfDeadLettersOutOfBothSides) {

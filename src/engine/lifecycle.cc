@@ -1,6 +1,7 @@
 #include "engine/lifecycle.h"
 
 #include <algorithm>
+#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -10,6 +11,7 @@
 #include <memory>
 #include <spdlog/spdlog.h>
 
+#include "runtime/resume.h"
 #include "runtime/thread.h"
 
 namespace doorbuster {
@@ -27,9 +29,25 @@ constexpr std::size_t kReleaseTurn = 1'000;
 constexpr std::chrono::seconds kReleaseWait{10};
 constexpr Duration kBackoff{100};
 
+// Buyers and shops wait no longer than this for the store (contract.md section 3).
+constexpr std::chrono::seconds kAnswerWait{2};
+
+using Steady = std::chrono::steady_clock;
+using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
+
 Error stopping() { return Error{make_error_code(Errc::unavailable), "the server is stopping"}; }
 
 } // namespace
+
+struct Lifecycle::Asked {
+    Asked(OrderChange wanted, const Executor& home) : change(std::move(wanted)), timer(home) {}
+
+    const OrderChange change;
+    std::atomic<bool> is_given_up{false}; // nobody waits any more
+    // The caller's core's.
+    Timer timer;
+    Resume<Result<Change>> resume; // empty once it is answered
+};
 
 Lifecycle::Lifecycle(Cores& cores, OrderStore& store, Inventory& inventory, const Clock& clock,
                      Options options)
@@ -66,31 +84,52 @@ void Lifecycle::look_again() {
     changed_.notify_all();
 }
 
+void Lifecycle::sweep_soon() {
+    {
+        const std::lock_guard lock(mutex_);
+        must_sweep_ = true;
+    }
+    changed_.notify_all();
+}
+
+bool Lifecycle::is_sweep_due() {
+    const std::lock_guard lock(mutex_);
+    return must_sweep_ || clock_.steady_ns() >= next_sweep_ns_;
+}
+
 Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
     const Executor home = co_await boost::asio::this_coro::executor;
-    auto keep = [this, home, &change](Resume<Result<Change>> resume) {
-        Waiting one{std::move(change), home, std::move(resume)};
+    const auto asked = std::make_shared<Asked>(std::move(change), home);
+    auto keep = [this, asked](Resume<Result<Change>> resume) {
+        asked->resume = std::move(resume);
+        asked->timer.expires_after(kAnswerWait);
+        asked->timer.async_wait([asked](const boost::system::error_code& error) {
+            if (error || !asked->resume) return;
+            asked->is_given_up = true;
+            asked->resume(fail(Errc::unavailable, "the order store does not answer"));
+        });
+        bool is_taken = false;
         {
             const std::lock_guard lock(mutex_);
-            if (!is_stopping_ && waiting_.size() < options_.waiting_max) {
-                waiting_.push_back(std::move(one));
-            }
+            is_taken = !is_stopping_ && waiting_.size() < options_.waiting_max;
+            if (is_taken) waiting_.push_back(asked);
         }
-        if (one.resume) { // not taken
-            answer(std::move(one), fail(Errc::unavailable, "too many changes of orders wait"));
-        } else {
+        if (is_taken) {
             changed_.notify_all();
+        } else {
+            answer(asked, fail(Errc::unavailable, "too many changes of orders wait"));
         }
     };
     co_return co_await suspend<Result<Change>>(std::move(keep));
 }
 
-void Lifecycle::answer(Waiting waiting, Result<Change> result) {
-    const Executor home = waiting.home;
-    auto deliver = [resume = std::move(waiting.resume), result = std::move(result)]() mutable {
-        resume(std::move(result));
+void Lifecycle::answer(const Waiting& asked, Result<Change> result) {
+    auto deliver = [asked, result = std::move(result)]() mutable {
+        if (!asked->resume) return;
+        asked->timer.cancel();
+        asked->resume(std::move(result));
     };
-    boost::asio::post(home, std::move(deliver));
+    boost::asio::post(asked->timer.get_executor(), std::move(deliver));
 }
 
 void Lifecycle::refuse_waiting(const Error& error) {
@@ -99,7 +138,7 @@ void Lifecycle::refuse_waiting(const Error& error) {
         const std::lock_guard lock(mutex_);
         refused.swap(waiting_);
     }
-    for (Waiting& each : refused) answer(std::move(each), tl::make_unexpected(error));
+    for (const Waiting& each : refused) answer(each, tl::make_unexpected(error));
 }
 
 bool Lifecycle::is_stopping() {
@@ -114,8 +153,9 @@ bool Lifecycle::wait_for_work() {
     // Never past the next look, however often changes wake us meanwhile.
     const auto since = Duration((clock_.steady_ns() - looked_ns_) / 1'000'000);
     pause = std::min(pause, std::max(kLookEvery - since, Duration(0)));
-    changed_.wait_for(lock, pause,
-                      [&] { return is_stopping_ || must_look_ || !waiting_.empty(); });
+    changed_.wait_for(lock, pause, [&] {
+        return is_stopping_ || must_look_ || must_sweep_ || !waiting_.empty();
+    });
     return !is_stopping_;
 }
 
@@ -130,7 +170,7 @@ void Lifecycle::run() {
         }
         if (is_stopping()) break;
         if (orders_released_ > 0) tick_off();
-        if (is_sweep_due_ || clock_.steady_ns() >= next_sweep_ns_) sweep();
+        if (is_sweep_due()) sweep();
     }
     if (orders_released_ > 0) tick_off();
 }
@@ -139,19 +179,18 @@ bool Lifecycle::change_batch() {
     std::vector<Waiting> batch;
     {
         const std::lock_guard lock(mutex_);
-        const std::size_t size = std::min(waiting_.size(), options_.batch_max);
-        for (std::size_t i = 0; i < size; ++i) {
-            batch.push_back(std::move(waiting_.front()));
+        while (!waiting_.empty() && batch.size() < options_.batch_max) {
+            if (!waiting_.front()->is_given_up) batch.push_back(std::move(waiting_.front()));
             waiting_.pop_front();
         }
     }
     if (batch.empty()) return false;
     std::vector<OrderChange> changes;
-    for (const Waiting& each : batch) changes.push_back(each.change);
+    for (const Waiting& each : batch) changes.push_back(each->change);
     const std::int64_t decided_ns = clock_.steady_ns();
     auto report = store_.change_orders(changes);
     if (!report) {
-        for (Waiting& each : batch) answer(std::move(each), tl::make_unexpected(report.error()));
+        for (const Waiting& each : batch) answer(each, tl::make_unexpected(report.error()));
         note_failure(report.error());
         return false;
     }
@@ -180,7 +219,7 @@ bool Lifecycle::change_batch() {
     give_back(report->given_back, decided_ns);
     if (options_.on_changed && !changed.empty()) options_.on_changed(changed);
     for (std::size_t i = 0; i < batch.size(); ++i) {
-        answer(std::move(batch[i]), std::move(report->changes[i]));
+        answer(batch[i], std::move(report->changes[i]));
     }
     return true;
 }
@@ -220,8 +259,7 @@ bool Lifecycle::expire_batch() {
 void Lifecycle::give_back(std::span<const GiveBack> given_back, std::int64_t decided_ns) {
     for (const GiveBack& each : given_back) {
         if (!release(each)) {
-            is_sweep_due_ = true; // its row stays; the sale is being rebuilt
-            continue;
+            continue; // its row stays for the next sweep; the sale is being rebuilt
         }
         totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
         totals_.release_seconds.add(clock_.steady_ns() - decided_ns);
@@ -257,17 +295,19 @@ bool Lifecycle::release(const GiveBack& each) {
 
 void Lifecycle::tick_off() {
     const auto done = store_.give_backs_done(released_);
-    if (!done) note_failure(done.error());
     // What could not be ticked off is met again by a sweep, and its release changes nothing then.
-    if (!done) is_sweep_due_ = true;
+    if (!done) note_failure(done.error());
     released_.clear();
     orders_released_ = 0;
 }
 
 // Rows that were left over: by a crash, by a sale that was cold, by another process.
 void Lifecycle::sweep() {
-    is_sweep_due_ = false;
-    next_sweep_ns_ = clock_.steady_ns() + kLookEveryNs;
+    {
+        const std::lock_guard lock(mutex_);
+        must_sweep_ = false;
+        next_sweep_ns_ = clock_.steady_ns() + kLookEveryNs;
+    }
     std::optional<OrderId> after;
     while (!is_stopping()) {
         const auto pending = store_.pending_give_backs(after, kSweepRows);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -22,7 +23,6 @@
 #include "ports/order_store.h"
 #include "runtime/clock.h"
 #include "runtime/core.h"
-#include "runtime/resume.h"
 #include "runtime/task.h"
 
 namespace doorbuster {
@@ -53,11 +53,14 @@ public:
     // Finishes the batch at hand, refuses what waits. The cores must still run.
     void stop();
 
-    // Any core. Asks the store for one change and waits for its word. Errc::unavailable when too
-    // many wait or the store is down: nothing was changed.
+    // Any core. Asks the store for one change and waits for its word, two seconds at most.
+    // Errc::unavailable when too many wait or the store is down; after the two seconds, too, and
+    // then a change that was under way may still happen.
     Task<Result<Change>> change(OrderChange change);
     // Something may be due earlier than was thought: a clock was set.
     void look_again();
+    // The writer has written give-back rows: they are released now, not at the next sweep.
+    void sweep_soon();
 
     struct Totals {
         std::atomic<std::uint64_t> paid{0};
@@ -69,17 +72,15 @@ public:
     [[nodiscard]] const Totals& totals() const { return totals_; }
 
 private:
-    struct Waiting {
-        OrderChange change;
-        Executor home;
-        Resume<Result<Change>> resume;
-    };
+    struct Asked; // a change that somebody waits for
+    using Waiting = std::shared_ptr<Asked>;
 
     void run();
     // False: the lifecycle ends.
     [[nodiscard]] bool wait_for_work();
     [[nodiscard]] bool is_stopping();
-    void answer(Waiting waiting, Result<Change> result);
+    [[nodiscard]] bool is_sweep_due();
+    static void answer(const Waiting& asked, Result<Change> result);
     void refuse_waiting(const Error& error);
 
     // False: the store is lost, or (the first two) there is nothing more to do now.
@@ -102,9 +103,7 @@ private:
     // The thread's own.
     std::vector<GiveBack> released_; // not ticked off yet
     std::size_t orders_released_ = 0;
-    bool is_sweep_due_ = true;
     bool is_store_up_ = true;
-    std::int64_t next_sweep_ns_ = 0;
 
     std::mutex mutex_; // guards the rest
     std::condition_variable changed_;
@@ -112,6 +111,8 @@ private:
     std::optional<TimePoint> next_due_;
     std::int64_t looked_ns_ = 0; // when the store was last asked for what is due
     bool must_look_ = true;
+    bool must_sweep_ = true;
+    std::int64_t next_sweep_ns_ = 0;
     bool is_stopping_ = false;
     std::thread thread_;
 };

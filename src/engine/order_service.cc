@@ -49,8 +49,7 @@ Task<Result<Lifecycle::Change>> OrderService::change(OrderChange change) {
 }
 
 Task<Result<OrderPage>> OrderService::list(SaleNo sale, const OrderFilter& filter,
-                                           const std::optional<OrderId>& after,
-                                           std::size_t limit) {
+                                           const std::optional<OrderId>& after, std::size_t limit) {
     static_cast<void>(co_await writer_.reached(log_.last_enqueued(), kWriterWait));
     auto read = [&] { return store_.list_orders(sale, filter, after, limit); };
     co_return co_await blocking_.run(read);

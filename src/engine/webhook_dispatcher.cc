@@ -46,6 +46,7 @@ WebhookDispatcher::~WebhookDispatcher() { stop(); }
 
 Result<void> WebhookDispatcher::prepare() {
     std::vector<std::string> urls;
+    urls.reserve(options_.endpoints.size());
     for (const Endpoint& endpoint : options_.endpoints) urls.push_back(endpoint.url);
     const TimePoint wall = clock_.now();
     auto records = outbox_.register_endpoints(urls, wall, wall - options_.keep);
@@ -384,6 +385,7 @@ Result<std::vector<WebhookStatus>> WebhookDispatcher::list() {
         auto records = outbox_.list_endpoints();
         if (!records) return tl::make_unexpected(std::move(records.error()));
         std::vector<WebhookStatus> all;
+        all.reserve(records->size());
         for (const Receiver& receiver : receivers_) all.push_back(status_of(receiver));
         for (EndpointRecord& record : *records) {
             if (Receiver* receiver = find(record.url)) {

@@ -117,7 +117,7 @@ private:
         boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
 
     struct Receiver {
-        std::size_t index; // in the settings
+        std::size_t index = 0; // in the settings
         Endpoint endpoint;
         EndpointRecord record; // as saved last, and what has changed since
         DeliveryWindow window;

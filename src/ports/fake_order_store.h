@@ -438,6 +438,7 @@ private:
         books.voided_orders = row.voided;
         books.per_user_limit_ever = row.limit_ever;
         books.barrier = row.barrier;
+        books.give_backs = std::ranges::count(give_backs_, row.sale.terms.no, &OrderId::sale);
         std::map<std::string, Units> by_user;
         for (const auto& [id, order] : orders_) {
             if (id.sale() != row.sale.terms.no) continue;

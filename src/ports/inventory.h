@@ -87,7 +87,8 @@ struct InventoryCount {
     Units remaining = 0;
     LogPosition log_end; // every hold counted has its record at or below this position
     std::int64_t terms_version = 0;
-    Units given_back = 0; // of the store's, what is released here: see SaleImage
+    Units given_back = 0;  // of the store's, what is released here: see SaleImage
+    Units withdrawing = 0; // held for operators' withdrawals
 };
 
 // Units that an operator takes out of a sale's stock (design.md section 4, rule 11). The texts are

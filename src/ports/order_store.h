@@ -86,6 +86,7 @@ struct SaleBooks {
     std::vector<UserUnits> over_limit;
     std::int64_t voided_orders = 0; // records of an epoch that was closed
     Epoch barrier;                  // the epoch that is open in the log at the snapshot's position
+    std::int64_t give_backs = 0;    // rows that are not ticked off
 };
 
 struct Books {
@@ -112,7 +113,7 @@ struct ChangeReport {
 };
 
 struct ExpiryReport {
-    std::vector<GiveBack> given_back; // exactly the orders that expired
+    std::vector<GiveBack> given_back;  // exactly the orders that expired
     std::optional<TimePoint> next_due; // of those that were left
 };
 
@@ -146,8 +147,8 @@ public:
     [[nodiscard]] virtual Result<std::vector<StoredSale>> list_sales(const std::string& after,
                                                                      std::size_t limit) = 0;
     // Reads the terms, lets `change` alter them (or refuse), writes them with the next version and
-    // the note into the journal, all in one transaction. With a `key`, a change that was made under it before is not made again;
-    // another `request` under that key is Errc::conflict.
+    // the note into the journal, all in one transaction. With a `key`, a change that was made under
+    // it before is not made again; another `request` under that key is Errc::conflict.
     using TermsChange = std::function<Result<void>(StoredSale&)>;
     struct ChangeKey {
         std::string key;
@@ -162,8 +163,8 @@ public:
     // Has the writer applied this withdrawal? (LogRecordKind::withdraw)
     [[nodiscard]] virtual Result<bool> is_withdrawn(const OrderId& withdrawal) = 0;
     // Oldest first, behind `after`.
-    [[nodiscard]] virtual Result<std::vector<JournalEntry>>
-    journal(SaleNo sale, std::int64_t after, std::size_t limit) = 0;
+    [[nodiscard]] virtual Result<std::vector<JournalEntry>> journal(SaleNo sale, std::int64_t after,
+                                                                    std::size_t limit) = 0;
 
     // Opens the next epoch of these sales (all of them when empty) and returns them with it.
     [[nodiscard]] virtual Result<std::vector<StoredSale>>
@@ -179,8 +180,8 @@ public:
                                                     std::span<const LogRecord> records,
                                                     StockGuard guard) = 0;
 
-    // The lifecycle's thread only, each in one transaction. A change is decided by domain's decide()
-    // under the order's version; whatever ends without a buyer leaves a give-back row.
+    // The lifecycle's thread only, each in one transaction. A change is decided by domain's
+    // decide() under the order's version; whatever ends without a buyer leaves a give-back row.
     [[nodiscard]] virtual Result<ChangeReport>
     change_orders(std::span<const OrderChange> changes) = 0;
     // Expires what is due, the longest overdue first, at most `orders_max`.
@@ -193,9 +194,9 @@ public:
 
     [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0; // Errc::not_found
     // Oldest first, behind `after`; at most `limit`.
-    [[nodiscard]] virtual Result<OrderPage>
-    list_orders(SaleNo sale, const OrderFilter& filter, const std::optional<OrderId>& after,
-                std::size_t limit) = 0;
+    [[nodiscard]] virtual Result<OrderPage> list_orders(SaleNo sale, const OrderFilter& filter,
+                                                        const std::optional<OrderId>& after,
+                                                        std::size_t limit) = 0;
     // The books of one sale, or of all of them when nullopt, in one snapshot.
     [[nodiscard]] virtual Result<Books> books(const std::optional<std::string>& sale) = 0;
 

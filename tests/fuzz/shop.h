@@ -161,6 +161,13 @@ public:
             require(backends_.writer->wait_for(last, kStoreWaitMax).has_value(),
                     "the writer keeps up");
         }
+        // What was given back is for sale again within a second.
+        const auto until = std::chrono::steady_clock::now() + kStoreWaitMax;
+        while (!backends_.store.pending_give_backs(std::nullopt, 1)->empty()) {
+            require(std::chrono::steady_clock::now() < until, "what is given back is released");
+            pass_time(std::chrono::seconds(1));
+            backends_.cores.at(0).context().run_one_for(std::chrono::milliseconds(1));
+        }
         const auto books = backends_.store.books({});
         require(books.has_value() && books->next == last.next(), "the store is at the log's end");
         std::map<SaleNo, InventoryCount> inventory;

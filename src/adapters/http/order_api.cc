@@ -17,9 +17,9 @@ Parsed<std::string> payment_ref_of(std::string_view body) {
     auto ref = fields->text("payment_ref");
     if (!ref) return tl::make_unexpected(ref.error());
     if (!*ref || !is_idempotency_key(**ref)) {
-        return tl::make_unexpected(
-            InvalidField{"payment_ref", "must be 1 to " + std::to_string(kPaymentRefMax) +
-                                            " printable characters"});
+        return tl::make_unexpected(InvalidField{"payment_ref", "must be 1 to " +
+                                                                   std::to_string(kPaymentRefMax) +
+                                                                   " printable characters"});
     }
     return std::move(**ref);
 }

@@ -88,9 +88,8 @@ Task<Step<std::optional<Reservation>>> MemoryInventory::find_key(const PurchaseR
 
 std::unique_ptr<MemoryInventory::Entry> MemoryInventory::build(SaleImage image) {
     const Units stock = image.terms.stock;
-    auto entry =
-        std::make_unique<Entry>(Entry{Stock(std::move(image.terms)), image.epoch, image.given_back,
-                                      nullptr});
+    auto entry = std::make_unique<Entry>(
+        Entry{Stock(std::move(image.terms)), image.epoch, image.given_back, nullptr});
     entry->stock.hold_elsewhere(image.units_elsewhere);
     const std::size_t keys_bound =
         image.keys_of_finished.size() +
@@ -193,7 +192,8 @@ Task<Result<InventoryCount>> MemoryInventory::count(SaleNo sale, OrderLog& log) 
         const Entry* entry = find(sale);
         if (entry == nullptr) return fail(Errc::not_found, "the sale is cold");
         return InventoryCount{entry->stock.remaining(), log.last_enqueued(),
-                              entry->stock.terms().version, entry->given_back};
+                              entry->stock.terms().version, entry->given_back,
+                              entry->stock.withdrawing()};
     };
     co_return co_await call_on(owner(sale), turn);
 }

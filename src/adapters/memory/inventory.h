@@ -31,7 +31,7 @@ private:
     struct Entry {
         Stock stock;
         Epoch epoch;
-        Units given_back = 0; // of what the store has given back, ever
+        Units given_back = 0;                  // of what the store has given back, ever
         std::shared_ptr<StockSignals> signals; // shared with every core's view of the sale
 
         void publish() const;

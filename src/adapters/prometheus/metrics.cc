@@ -136,9 +136,9 @@ void add_webhooks(std::vector<MetricFamily>& page, const WebhookDispatcher& webh
     constexpr auto relaxed = std::memory_order_relaxed;
     auto deliveries = family("doorbuster_webhook_deliveries_total",
                              "Events sent to an endpoint, by how that ended.", MetricType::Counter);
-    auto pending = family("doorbuster_webhook_pending",
-                          "Events that an endpoint may still have to be told, at most.",
-                          MetricType::Gauge);
+    auto pending =
+        family("doorbuster_webhook_pending",
+               "Events that an endpoint may still have to be told, at most.", MetricType::Gauge);
     for (const auto& counters : webhooks.counters()) {
         const Label endpoint{"endpoint", counters->label};
         deliveries.metric.push_back(
@@ -232,15 +232,15 @@ Task<std::string> Metrics::page() {
     const Lifecycle::Totals& lives = parts_.lifecycle.totals();
     auto changes = family("doorbuster_order_changes_total",
                           "Orders whose status changed behind the writer.", MetricType::Counter);
-    for (const auto& [status, count] : {std::pair("paid", &lives.paid),
-                                        std::pair("cancelled", &lives.cancelled),
-                                        std::pair("expired", &lives.expired)}) {
+    for (const auto& [status, count] :
+         {std::pair("paid", &lives.paid), std::pair("cancelled", &lives.cancelled),
+          std::pair("expired", &lives.expired)}) {
         changes.metric.push_back(
             counter({{"status", status}}, count->load(std::memory_order_relaxed)));
     }
     page.push_back(std::move(changes));
-    auto released = family("doorbuster_give_backs_total",
-                           "Orders whose units are for sale again.", MetricType::Counter);
+    auto released = family("doorbuster_give_backs_total", "Orders whose units are for sale again.",
+                           MetricType::Counter);
     released.metric.push_back(counter({}, lives.released.load(std::memory_order_relaxed)));
     page.push_back(std::move(released));
     auto release = family("doorbuster_give_back_seconds",

@@ -4,8 +4,8 @@
 #include <map>
 #include <utility>
 
-#include "adapters/sql/order_store.h"
 #include "adapters/sql/order_row.h"
+#include "adapters/sql/order_store.h"
 #include "adapters/sql/pool.h"
 #include "adapters/sql/sale_row.h"
 #include "adapters/sql/sql_text.h"
@@ -82,8 +82,7 @@ bool write_order(soci::session& session, const Order& before, const Order& after
         (session.prepare << text::change_order, soci::use(status, "status"),
          soci::use(paid_at.value, paid_at.indicator, "paid_at"),
          soci::use(payment_ref.value, payment_ref.indicator, "payment_ref"),
-         soci::use(version, "version"), soci::use(id, "id"),
-         soci::use(old_version, "old_version"));
+         soci::use(version, "version"), soci::use(id, "id"), soci::use(old_version, "old_version"));
     update.execute(true);
     return update.get_affected_rows() == 1;
 }
@@ -114,8 +113,7 @@ Result<ChangeReport> SqlOrderStore::change_orders(std::span<const OrderChange> c
                 effects.changed(order->id, decision.order.status, decision.order.version,
                                 order->quantity);
             }
-            report.changes.push_back(
-                {decision.verdict, order->status, std::move(decision.order)});
+            report.changes.push_back({decision.verdict, order->status, std::move(decision.order)});
         }
         auto given_back = effects.write(*lease);
         if (!given_back) return tl::make_unexpected(std::move(given_back.error()));
@@ -162,8 +160,8 @@ Result<ExpiryReport> SqlOrderStore::expire_due(std::size_t orders_max) {
     });
 }
 
-Result<std::vector<GiveBack>>
-SqlOrderStore::pending_give_backs(const std::optional<OrderId>& after, std::size_t orders_max) {
+Result<std::vector<GiveBack>> SqlOrderStore::pending_give_backs(const std::optional<OrderId>& after,
+                                                                std::size_t orders_max) {
     return guarded(name_, "reading what was given back", [&]() -> Result<std::vector<GiveBack>> {
         Lease lease(*pool_);
         soci::session& session = *lease;

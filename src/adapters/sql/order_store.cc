@@ -104,9 +104,9 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
             Integer version = 0;
             session << text::select_schema_version, soci::into(version);
             if (version < kSchemaVersion && is_read_only) {
-                return fail(Errc::wrong_state,
-                            options.sqlite_path + " was written by an earlier doorbuster. Start "
-                                                  "this one on it once (doorbuster serve)");
+                return fail(Errc::wrong_state, options.sqlite_path +
+                                                   " was written by an earlier doorbuster. Start "
+                                                   "this one on it once (doorbuster serve)");
             }
             if (version < kSchemaVersion) {
                 upgrade_tables(lease, version);
@@ -117,9 +117,9 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
                                 ". Start the version that wrote it");
             }
             if (!is_read_only) {
-                store->writer_ = std::make_unique<Writer>(store->name_, connect,
-                                                          store->pool_->turns(), *store->clock_,
-                                                          options.with_events);
+                store->writer_ =
+                    std::make_unique<Writer>(store->name_, connect, store->pool_->turns(),
+                                             *store->clock_, options.with_events);
             }
             return store;
         });
@@ -186,16 +186,15 @@ Result<OrderPage> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& fil
         std::optional<std::string> looked_until;
         if (filter.status || filter.user) {
             std::string last;
-            *lease << text::select_last_looked_at, soci::into(last),
-                soci::use(behind, "after"), soci::use(range.highest, "highest"),
-                soci::use(kLookBeyond, "rows");
+            *lease << text::select_last_looked_at, soci::into(last), soci::use(behind, "after"),
+                soci::use(range.highest, "highest"), soci::use(kLookBeyond, "rows");
             if ((*lease).got_data()) looked_until = range.highest = last;
         }
         const Integer status = filter.status ? static_cast<Integer>(*filter.status) : 0;
         const std::string user = filter.user.value_or("");
         const auto rows = static_cast<Integer>(limit) + 1; // one more says whether there is more
-        std::string query = std::string(text::select_order_columns) +
-                            " WHERE id > :after AND id <= :highest";
+        std::string query =
+            std::string(text::select_order_columns) + " WHERE id > :after AND id <= :highest";
         OrderRow row;
         soci::statement select(*lease);
         row.bind(select);
@@ -334,8 +333,12 @@ Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
             const Integer number = row.sale.terms.no.get();
             Integer letters = 0;
             Integer letter_units = 0;
+            Integer give_backs = 0;
             session << text::sum_dead_letters, soci::into(letters), soci::into(letter_units),
                 soci::use(number, "sale_no");
+            session << text::count_give_backs, soci::into(give_backs),
+                soci::use(range.lowest, "lowest"), soci::use(range.highest, "highest");
+            entry.give_backs = give_backs;
             entry.dead_letters = letters;
             entry.dead_letter_units = letter_units;
             entry.log_accepted_units = row.log_accepted_units;

@@ -35,9 +35,9 @@ public:
     [[nodiscard]] Result<LogBinding> log_binding() override;
     [[nodiscard]] Result<void> bind_log(const std::string& log_id) override;
 
-    [[nodiscard]] Result<std::pair<StoredSale, bool>>
-    create_sale(const SaleTerms& terms, const std::string& created_as,
-                const std::string& who) override;
+    [[nodiscard]] Result<std::pair<StoredSale, bool>> create_sale(const SaleTerms& terms,
+                                                                  const std::string& created_as,
+                                                                  const std::string& who) override;
     [[nodiscard]] Result<StoredSale> find_sale(std::string_view id) override;
     [[nodiscard]] Result<std::vector<StoredSale>> list_sales(const std::string& after,
                                                              std::size_t limit) override;
@@ -58,8 +58,7 @@ public:
                                             std::span<const LogRecord> records,
                                             StockGuard guard) override;
 
-    [[nodiscard]] Result<ChangeReport>
-    change_orders(std::span<const OrderChange> changes) override;
+    [[nodiscard]] Result<ChangeReport> change_orders(std::span<const OrderChange> changes) override;
     [[nodiscard]] Result<ExpiryReport> expire_due(std::size_t orders_max) override;
     [[nodiscard]] Result<std::vector<GiveBack>>
     pending_give_backs(const std::optional<OrderId>& after, std::size_t orders_max) override;

@@ -17,7 +17,7 @@ namespace {
 constexpr int kBusyWaitSeconds = 1;
 // As the writer does, and as seldom: SQLite's own checkpoint is off (writer.cc says why).
 constexpr std::size_t kCheckpointRows = 32'768;
-constexpr std::size_t kHeldMax = 10'000; // old events that are kept: what one prune steps over
+constexpr Integer kHeldMax = 10'000; // old events that are kept: what one prune steps over
 
 std::vector<EndpointRecord> select_endpoints(soci::session& session, const std::string& tail) {
     EndpointRecord record;
@@ -359,7 +359,7 @@ Result<std::size_t> SqlEventOutbox::prune(TimePoint before, std::size_t events_m
             Nullable<Integer> lowest;
             session << text::select_lowest_done, soci::into(lowest.value, lowest.indicator);
             const Integer up_to = lowest.get().value_or(std::numeric_limits<Integer>::max());
-            const auto rows = static_cast<Integer>(events_max + kHeldMax);
+            const Integer rows = static_cast<Integer>(events_max) + kHeldMax;
             Integer seq = 0, at = 0, is_held = 0;
             soci::statement select =
                 (session.prepare << text::select_prunable, soci::into(seq), soci::into(at),

@@ -98,6 +98,9 @@ ON CONFLICT (order_id) DO NOTHING;
 -- name: select_give_backs
 SELECT order_id, sale_no FROM give_backs WHERE order_id > :after ORDER BY order_id LIMIT :rows;
 
+-- name: count_give_backs
+SELECT count(*) FROM give_backs WHERE order_id >= :lowest AND order_id <= :highest;
+
 -- name: delete_give_back
 DELETE FROM give_backs WHERE order_id = :order_id;
 

@@ -46,8 +46,7 @@ void WriteTurns::give_back() {
     moved_.notify_all();
 }
 
-Transaction::Transaction(soci::session& session, WriteTurns& turns, Kind kind)
-    : session_(session) {
+Transaction::Transaction(soci::session& session, WriteTurns& turns, Kind kind) : session_(session) {
     if (kind == Kind::read) {
         session_ << "BEGIN";
         return;

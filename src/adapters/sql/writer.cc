@@ -312,9 +312,9 @@ bool SqlOrderStore::Writer::lower_stock(SaleBatch& sale, const LogRecord& record
     const Integer units = record.quantity;
     const SaleTerms before =
         select_sales(session_, "WHERE no = " + std::to_string(number)).front().sale.terms;
-    soci::statement update = (session_.prepare << text::lower_stock, soci::use(units, "units"),
-                              soci::use(number, "no"), soci::use(sale.version, "version"),
-                              soci::use(units, "more_units"));
+    soci::statement update =
+        (session_.prepare << text::lower_stock, soci::use(units, "units"), soci::use(number, "no"),
+         soci::use(sale.version, "version"), soci::use(units, "more_units"));
     update.execute(true);
     if (update.get_affected_rows() != 1) return false;
     ++sale.version;

@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "app/assembly.h"
+#include "app/expiry_bench.h"
 #include "app/load/peak.h"
 #include "app/load/progress.h"
 #include "app/load/stop_signal.h"
@@ -212,6 +213,61 @@ void add_writer(CLI::App& bench, CommandContext& context) {
     });
 }
 
+void add_expiry(CLI::App& bench, CommandContext& context) {
+    struct Flags {
+        ExpiryBenchOptions options;
+        std::string report;
+        bool json = false;
+    };
+    auto flags = std::make_shared<Flags>();
+    CLI::App* command = bench.add_subcommand(
+        "expiry", "How soon units are for sale again when orders expire, and who waits meanwhile");
+    command->footer("Example: doorbuster bench expiry --orders 1000000 --report expiry");
+    command->add_option("--orders", flags->options.orders, "Orders that are due at the same time")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100'000'000));
+    command->add_option("--singles", flags->options.singles, "Orders that are due one by one")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100'000));
+    command
+        ->add_option("--rate", flags->options.purchases_per_second,
+                     "Purchases a second of another sale, all the while")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 100'000));
+    command
+        ->add_option("--seconds", flags->options.alone_seconds,
+                     "How long only these go on, to compare with")
+        ->capture_default_str()
+        ->check(CLI::Range(0.1, 600.0));
+    command->add_flag("--events", flags->options.with_events,
+                      "Write the changes to the outbox, as with webhooks");
+    command->add_option("--report", flags->report, "Also write PATH.md and PATH.json")
+        ->type_name("PATH");
+    command->add_flag("--json", flags->json, "One JSON document on standard output");
+    command->callback([flags, &context] {
+        auto folder = ScratchFolder::make();
+        if (!folder) return context.failed(folder.error());
+        flags->options.folder = folder->path();
+        flags->options.version = version();
+        flags->options.command = context.command_line();
+        StepProgress steps(context.err);
+        auto report = run_expiry_bench(flags->options, [&](const ExpiryBenchProgress& progress) {
+            steps.line_of(progress.step)
+                .show(static_cast<double>(progress.done) / static_cast<double>(progress.of),
+                      progress.seconds,
+                      fmt::format("{} orders, {:.1f} s",
+                                  grouped(static_cast<std::int64_t>(progress.done)),
+                                  progress.seconds));
+        });
+        steps.end();
+        if (!report) return context.failed(report.error());
+        context.out << (flags->json ? to_json(*report) + '\n' : to_text(*report)) << std::flush;
+        if (flags->report.empty()) return;
+        const auto written = write_result(flags->report, to_markdown(*report), to_json(*report));
+        if (!written) context.failed(written.error());
+    });
+}
+
 } // namespace
 
 void add_bench_command(CLI::App& app, CommandContext& context) {
@@ -219,6 +275,7 @@ void add_bench_command(CLI::App& app, CommandContext& context) {
     bench->require_subcommand(1);
     add_peak(*bench, context);
     add_writer(*bench, context);
+    add_expiry(*bench, context);
 }
 
 } // namespace doorbuster
