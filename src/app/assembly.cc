@@ -404,6 +404,7 @@ void Assembly::start() {
     Parts* parts = parts_.get();
     const auto rebuild_all = [parts]() -> Task<void> {
         auto rebuilt = co_await parts->rebuild->run();
+        if (rebuilt) parts->lifecycle->open();
         if (rebuilt) parts->readiness->set_recovered();
         parts->rebuilt.set_value(std::move(rebuilt));
     };

@@ -92,6 +92,7 @@ public:
         cores.start();
         writer->start(binding.next);
         lifecycle->start();
+        lifecycle->open();
     }
     // Whoever still waits for an answer must have had it.
     ~Engine() {

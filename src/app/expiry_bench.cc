@@ -137,6 +137,7 @@ private:
         is_running_ = true;
         writer_->start(LogPosition(1));
         lifecycle_->start();
+        lifecycle_->open();
         for (auto [sale, id, units, timeout] :
              {std::tuple(&together_, "together", options_.orders, kTogetherTimeout),
               std::tuple(&singles_, "one-by-one", options_.singles, kSinglesTimeout),

@@ -64,6 +64,7 @@ struct Shop {
         writer.start(order_store.log_binding()->next);
         cores.start();
         lifecycle.start();
+        lifecycle.open();
     }
     ~Shop() {
         lifecycle.stop();

@@ -131,7 +131,11 @@ DeliveryWindow::Outcome DeliveryWindow::finished(const Attempt& attempt, const S
     entry.last_error = result.detail;
     if (!entry.failing_since) entry.failing_since = now.wall;
     if (entry.attempts == 1) entry.successes_before = successes_;
-    entry.others_got_through = entry.others_got_through || successes_ > entry.successes_before;
+    // Patience begins when the event is at fault, not the receiver that was away.
+    if (!entry.others_got_through && successes_ > entry.successes_before) {
+        entry.others_got_through = true;
+        entry.failing_since = now.wall;
+    }
     entry.is_unsaved = entry.is_unsaved || entry.is_aside;
     const Duration patience =
         aside_ > limits_.crowd ? limits_.park_crowd_after : limits_.park_after;

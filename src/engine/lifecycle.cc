@@ -40,13 +40,15 @@ Error stopping() { return Error{make_error_code(Errc::unavailable), "the server 
 } // namespace
 
 struct Lifecycle::Asked {
-    Asked(OrderChange wanted, const Executor& home) : change(std::move(wanted)), timer(home) {}
+    Asked(OrderChange wanted, Executor core)
+        : change(std::move(wanted)), home(std::move(core)), timer(home) {}
 
     const OrderChange change;
+    const Executor home;                  // the caller's core
     std::atomic<bool> is_given_up{false}; // nobody waits any more
-    // The caller's core's.
-    Timer timer;
-    Resume<Result<Change>> resume; // empty once it is answered
+    // That core's alone: a timer must not even be destroyed elsewhere. Empty once it is answered.
+    std::optional<Timer> timer;
+    Resume<Result<Change>> resume;
 };
 
 Lifecycle::Lifecycle(Cores& cores, OrderStore& store, Inventory& inventory, const Clock& clock,
@@ -64,6 +66,14 @@ void Lifecycle::start() {
         lower_priority_of_this_thread();
         run();
     });
+}
+
+void Lifecycle::open() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_open_ = true;
+    }
+    changed_.notify_all();
 }
 
 void Lifecycle::stop() {
@@ -94,7 +104,7 @@ void Lifecycle::sweep_soon() {
 
 bool Lifecycle::is_sweep_due() {
     const std::lock_guard lock(mutex_);
-    return must_sweep_ || clock_.steady_ns() >= next_sweep_ns_;
+    return is_open_ && (must_sweep_ || clock_.steady_ns() >= next_sweep_ns_);
 }
 
 Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
@@ -102,10 +112,11 @@ Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
     const auto asked = std::make_shared<Asked>(std::move(change), home);
     auto keep = [this, asked](Resume<Result<Change>> resume) {
         asked->resume = std::move(resume);
-        asked->timer.expires_after(kAnswerWait);
-        asked->timer.async_wait([asked](const boost::system::error_code& error) {
+        asked->timer->expires_after(kAnswerWait);
+        asked->timer->async_wait([asked](const boost::system::error_code& error) {
             if (error || !asked->resume) return;
             asked->is_given_up = true;
+            asked->timer.reset();
             asked->resume(fail(Errc::unavailable, "the order store does not answer"));
         });
         bool is_taken = false;
@@ -126,10 +137,10 @@ Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
 void Lifecycle::answer(const Waiting& asked, Result<Change> result) {
     auto deliver = [asked, result = std::move(result)]() mutable {
         if (!asked->resume) return;
-        asked->timer.cancel();
+        asked->timer.reset();
         asked->resume(std::move(result));
     };
-    boost::asio::post(asked->timer.get_executor(), std::move(deliver));
+    boost::asio::post(asked->home, std::move(deliver));
 }
 
 void Lifecycle::refuse_waiting(const Error& error) {
@@ -153,8 +164,9 @@ bool Lifecycle::wait_for_work() {
     // Never past the next look, however often changes wake us meanwhile.
     const auto since = Duration((clock_.steady_ns() - looked_ns_) / 1'000'000);
     pause = std::min(pause, std::max(kLookEvery - since, Duration(0)));
+    if (!is_open_) pause = kLookEvery;
     changed_.wait_for(lock, pause, [&] {
-        return is_stopping_ || must_look_ || must_sweep_ || !waiting_.empty();
+        return is_stopping_ || !waiting_.empty() || (is_open_ && (must_look_ || must_sweep_));
     });
     return !is_stopping_;
 }
@@ -167,10 +179,11 @@ void Lifecycle::run() {
             const bool more_due = expire_batch();
             is_busy = more_changes || more_due;
             if (orders_released_ >= kReleasedMax) tick_off();
+            if (is_sweep_due()) sweep();
         }
         if (is_stopping()) break;
-        if (orders_released_ > 0) tick_off();
         if (is_sweep_due()) sweep();
+        if (orders_released_ > 0) tick_off();
     }
     if (orders_released_ > 0) tick_off();
 }
@@ -227,6 +240,7 @@ bool Lifecycle::change_batch() {
 bool Lifecycle::expire_batch() {
     {
         const std::lock_guard lock(mutex_);
+        if (!is_open_) return false;
         const std::int64_t now_ns = clock_.steady_ns();
         const bool is_due = next_due_ && *next_due_ <= clock_.now();
         if (!must_look_ && !is_due && now_ns - looked_ns_ < kLookEveryNs) return false;
@@ -257,19 +271,28 @@ bool Lifecycle::expire_batch() {
 }
 
 void Lifecycle::give_back(std::span<const GiveBack> given_back, std::int64_t decided_ns) {
+    // Without the sale's terms: a withdrawal may have changed them whose hold still stands, and its
+    // units would be missing twice.
+    SaleTerms nothing_new;
+    nothing_new.version = 0;
     for (const GiveBack& each : given_back) {
-        if (!release(each)) {
-            continue; // its row stays for the next sweep; the sale is being rebuilt
-        }
-        totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
+        nothing_new.no = each.sale.terms.no;
+        if (!release(nothing_new, each)) continue; // being rebuilt: its rows wait for a sweep
         totals_.release_seconds.add(clock_.steady_ns() - decided_ns);
-        orders_released_ += each.orders.size();
-        released_.push_back(each);
+        note_released(each);
     }
 }
 
+void Lifecycle::note_released(const GiveBack& each) {
+    totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
+    orders_released_ += each.orders.size();
+    GiveBack& row = released_[{each.sale.terms.no, each.sale.epoch}];
+    row.sale = each.sale;
+    row.orders.insert(row.orders.end(), each.orders.begin(), each.orders.end());
+}
+
 // On the sale's core, and waits for it: this thread has nothing better to do.
-bool Lifecycle::release(const GiveBack& each) {
+bool Lifecycle::release(const SaleTerms& terms, const GiveBack& each) {
     struct Call { // outlives us, should the core be stuck
         SaleTerms terms;
         std::vector<OrderId> orders;
@@ -278,7 +301,7 @@ bool Lifecycle::release(const GiveBack& each) {
     for (std::size_t at = 0; at < each.orders.size(); at += kReleaseTurn) {
         const std::size_t end = std::min(at + kReleaseTurn, each.orders.size());
         auto call = std::make_shared<Call>();
-        call->terms = each.sale.terms;
+        call->terms = terms;
         call->orders.assign(each.orders.begin() + static_cast<std::ptrdiff_t>(at),
                             each.orders.begin() + static_cast<std::ptrdiff_t>(end));
         auto is_released = call->is_released.get_future();
@@ -294,7 +317,9 @@ bool Lifecycle::release(const GiveBack& each) {
 }
 
 void Lifecycle::tick_off() {
-    const auto done = store_.give_backs_done(released_);
+    std::vector<GiveBack> ticked;
+    for (auto& [sale, each] : released_) ticked.push_back(std::move(each));
+    const auto done = store_.give_backs_done(ticked);
     // What could not be ticked off is met again by a sweep, and its release changes nothing then.
     if (!done) note_failure(done.error());
     released_.clear();
@@ -303,6 +328,7 @@ void Lifecycle::tick_off() {
 
 // Rows that were left over: by a crash, by a sale that was cold, by another process.
 void Lifecycle::sweep() {
+    if (orders_released_ > 0) tick_off(); // or we would meet them again
     {
         const std::lock_guard lock(mutex_);
         must_sweep_ = false;
@@ -317,14 +343,12 @@ void Lifecycle::sweep() {
         for (const GiveBack& each : *pending) {
             rows += each.orders.size();
             after = std::max(after.value_or(OrderId()), each.orders.back());
-            if (!release(each)) {
+            if (!release(each.sale.terms, each)) {
                 // Cold: the rest of this sale waits for the next sweep.
                 after = OrderId::last_of(each.sale.terms.no);
                 continue;
             }
-            totals_.released.fetch_add(each.orders.size(), std::memory_order_relaxed);
-            orders_released_ += each.orders.size();
-            released_.push_back(each);
+            note_released(each);
             if (options_.on_swept) options_.on_swept(each.sale.terms);
         }
         if (orders_released_ > 0) tick_off();

@@ -8,11 +8,13 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/latency.h"
@@ -49,7 +51,10 @@ public:
     Lifecycle(const Lifecycle&) = delete;
     Lifecycle& operator=(const Lifecycle&) = delete;
 
+    // Changes are made from here on; nothing expires or is released before open().
     void start();
+    // The inventory is there: what is due expires, and what was left over is released.
+    void open();
     // Finishes the batch at hand, refuses what waits. The cores must still run.
     void stop();
 
@@ -89,7 +94,8 @@ private:
     void sweep();
     void tick_off();
     void give_back(std::span<const GiveBack> given_back, std::int64_t decided_ns);
-    [[nodiscard]] bool release(const GiveBack& each);
+    void note_released(const GiveBack& each);
+    [[nodiscard]] bool release(const SaleTerms& terms, const GiveBack& each);
     // Books a failure of the store; pauses, so that it is not asked in a tight loop.
     void note_failure(const Error& error);
 
@@ -101,7 +107,7 @@ private:
     Totals totals_;
 
     // The thread's own.
-    std::vector<GiveBack> released_; // not ticked off yet
+    std::map<std::pair<SaleNo, Epoch>, GiveBack> released_; // not ticked off yet
     std::size_t orders_released_ = 0;
     bool is_store_up_ = true;
 
@@ -110,6 +116,7 @@ private:
     std::deque<Waiting> waiting_;
     std::optional<TimePoint> next_due_;
     std::int64_t looked_ns_ = 0; // when the store was last asked for what is due
+    bool is_open_ = false;
     bool must_look_ = true;
     bool must_sweep_ = true;
     std::int64_t next_sweep_ns_ = 0;

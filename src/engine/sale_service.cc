@@ -74,7 +74,8 @@ Task<Result<SaleTerms>> SaleService::edit(const std::string& id, const SaleEdit&
         if (edit.ends_at) terms.ends_at = *edit.ends_at;
         if (edit.paused) terms.paused = *edit.paused;
         if (terms.ends_at && *terms.ends_at <= terms.starts_at) {
-            return fail(Errc::invalid, "must be later than starts_at");
+            return fail(Errc::invalid, edit.ends_at ? "must be later than starts_at"
+                                                    : "must be earlier than ends_at");
         }
         return {};
     };

@@ -119,6 +119,7 @@ public:
                      http::Identity(std::move(who)), answers);
         open_sales();
         lifecycle_.start();
+        lifecycle_.open();
         if ((options & kLogIsNearlyFull) != 0) {
             backends_.log.set_room(2, FakeOrderLog::Room::for_all_but_barriers);
         }

@@ -230,7 +230,7 @@ Task<Response> Api::edit_sale(const Request& request, std::string_view id) {
     const std::string sale(id);
     const std::string who = operator_of(request);
     const auto terms = co_await parts_.sales.edit(sale, *edit, who);
-    co_return changed(terms, "ends_at");
+    co_return changed(terms, edit->ends_at ? "ends_at" : "starts_at");
 }
 
 Task<Response> Api::restock(const Request& request, std::string_view id) {

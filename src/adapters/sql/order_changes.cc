@@ -119,6 +119,7 @@ Result<ChangeReport> SqlOrderStore::change_orders(std::span<const OrderChange> c
         if (!given_back) return tl::make_unexpected(std::move(given_back.error()));
         report.given_back = std::move(*given_back);
         transaction.commit();
+        lease.writes().wrote(*lease, report.changes.size());
         return report;
     });
 }
@@ -138,8 +139,8 @@ Result<ExpiryReport> SqlOrderStore::expire_due(std::size_t orders_max) {
         if (!report.next_due || *report.next_due > now) return report; // no lock for nothing
 
         Transaction transaction(lease, Transaction::Kind::write);
-        std::vector<std::string> id(orders_max);
-        std::vector<Integer> quantity(orders_max), version(orders_max);
+        std::vector<std::string> id(std::max<std::size_t>(orders_max, 2)); // SOCI: not of size 1
+        std::vector<Integer> quantity(id.size()), version(id.size());
         const Integer moment = to_ms(now);
         const auto rows = static_cast<Integer>(orders_max);
         session << text::select_due, soci::into(id), soci::into(quantity), soci::into(version),
@@ -156,6 +157,7 @@ Result<ExpiryReport> SqlOrderStore::expire_due(std::size_t orders_max) {
         report.given_back = std::move(*given_back);
         report.next_due = next_due();
         transaction.commit();
+        lease.writes().wrote(session, 2 * id.size()); // the order's row and its give-back
         return report;
     });
 }
@@ -166,8 +168,8 @@ Result<std::vector<GiveBack>> SqlOrderStore::pending_give_backs(const std::optio
         Lease lease(*pool_);
         soci::session& session = *lease;
         const Transaction transaction(lease, Transaction::Kind::read);
-        std::vector<std::string> id(orders_max);
-        std::vector<Integer> number(orders_max);
+        std::vector<std::string> id(std::max<std::size_t>(orders_max, 2)); // SOCI: not of size 1
+        std::vector<Integer> number(id.size());
         const std::string behind = after ? after->text() : "";
         const auto rows = static_cast<Integer>(orders_max);
         session << text::select_give_backs, soci::into(id), soci::into(number),
@@ -192,6 +194,7 @@ Result<void> SqlOrderStore::give_backs_done(std::span<const GiveBack> done) {
     return guarded(name_, "ticking off what was given back", [&]() -> Result<void> {
         Lease lease(*pool_);
         Transaction transaction(lease, Transaction::Kind::write);
+        std::size_t rows = 0;
         for (const GiveBack& each : done) {
             const std::string no = std::to_string(each.sale.terms.no.get());
             const auto sale = select_sales(*lease, "WHERE no = " + no);
@@ -200,8 +203,10 @@ Result<void> SqlOrderStore::give_backs_done(std::span<const GiveBack> done) {
             std::vector<std::string> ids;
             for (const OrderId& order : each.orders) ids.push_back(order.text());
             if (!ids.empty()) *lease << text::delete_give_back, soci::use(ids, "order_id");
+            rows += ids.size();
         }
         transaction.commit();
+        lease.writes().wrote(*lease, rows);
         return {};
     });
 }

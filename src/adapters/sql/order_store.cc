@@ -118,7 +118,7 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
             }
             if (!is_read_only) {
                 store->writer_ =
-                    std::make_unique<Writer>(store->name_, connect, store->pool_->turns(),
+                    std::make_unique<Writer>(store->name_, connect, store->pool_->writes(),
                                              *store->clock_, options.with_events);
             }
             return store;

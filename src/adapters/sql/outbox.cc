@@ -15,8 +15,6 @@ namespace {
 
 // Not the writer's five seconds: the dispatcher tries again by itself, and must be able to stop.
 constexpr int kBusyWaitSeconds = 1;
-// As the writer does, and as seldom: SQLite's own checkpoint is off (writer.cc says why).
-constexpr std::size_t kCheckpointRows = 32'768;
 constexpr Integer kHeldMax = 10'000; // old events that are kept: what one prune steps over
 
 std::vector<EndpointRecord> select_endpoints(soci::session& session, const std::string& tail) {
@@ -118,13 +116,21 @@ void write_endpoint(soci::session& session, const EndpointRecord& record) {
         soci::use(no, "no");
 }
 
+// The first event at or behind a moment.
+std::optional<Integer> first_event_since(soci::session& session, Integer since) {
+    Integer first = 0;
+    session << text::select_event_since, soci::into(first), soci::use(since, "since");
+    if (!session.got_data()) return std::nullopt;
+    return first;
+}
+
 } // namespace
 
 class SqlEventOutbox::Session {
 public:
-    Session(const std::string& path, WriteTurns& turns)
+    Session(const std::string& path, SharedWrites& turns)
         : path_(path),
-          turns_(turns),
+          writes_(turns),
           session_(soci::sqlite3,
                    "dbname=\"" + path + "\" timeout=" + std::to_string(kBusyWaitSeconds)) {
         // A commit that a power cut takes back is a few events that are sent twice: not worth a
@@ -135,24 +141,16 @@ public:
 
     [[nodiscard]] const std::string& path() const { return path_; }
     [[nodiscard]] soci::session& sql() { return session_; }
-    [[nodiscard]] WriteTurns& turns() { return turns_; }
+    [[nodiscard]] SharedWrites& writes() { return writes_; }
     [[nodiscard]] std::mutex& mutex() { return mutex_; }
 
-    void wrote(std::size_t rows) {
-        rows_since_checkpoint_ += rows;
-        if (rows_since_checkpoint_ < kCheckpointRows) return;
-        rows_since_checkpoint_ = 0;
-        int busy = 0, pages = 0, copied = 0;
-        session_ << "PRAGMA wal_checkpoint(PASSIVE)", soci::into(busy), soci::into(pages),
-            soci::into(copied);
-    }
+    void wrote(std::size_t rows) { writes_.wrote(session_, rows); }
 
 private:
     std::string path_;
-    WriteTurns& turns_;
+    SharedWrites& writes_;
     soci::session session_;
     std::mutex mutex_;
-    std::size_t rows_since_checkpoint_ = 0;
 };
 
 SqlEventOutbox::SqlEventOutbox(std::unique_ptr<Session> session) : session_(std::move(session)) {}
@@ -162,7 +160,7 @@ Result<std::unique_ptr<SqlEventOutbox>> SqlEventOutbox::open(SqlOrderStore& stor
     using Opened = std::unique_ptr<SqlEventOutbox>;
     return guarded(store.name_, "opening the outbox", [&]() -> Result<Opened> {
         return Opened(
-            new SqlEventOutbox(std::make_unique<Session>(store.name_, store.pool_->turns())));
+            new SqlEventOutbox(std::make_unique<Session>(store.name_, store.pool_->writes())));
     });
 }
 
@@ -176,7 +174,7 @@ SqlEventOutbox::register_endpoints(std::span<const std::string> urls, TimePoint 
                                    TimePoint forget_before) {
     using Records = std::vector<EndpointRecord>;
     return with_session("naming the endpoints", [&](soci::session& session) -> Result<Records> {
-        Transaction transaction(session, session_->turns(), Transaction::Kind::write);
+        Transaction transaction(session, session_->writes(), Transaction::Kind::write);
         const Integer since = to_ms(now);
         Records known = select_endpoints(session, "ORDER BY no");
         for (const EndpointRecord& record : known) {
@@ -289,7 +287,7 @@ Result<void> SqlEventOutbox::save(std::span<const DeliveryProgress> progress) {
     return with_session("saving what was delivered", [&](soci::session& session) -> Result<void> {
         std::size_t rows = 0;
         {
-            Transaction transaction(session, session_->turns(), Transaction::Kind::write);
+            Transaction transaction(session, session_->writes(), Transaction::Kind::write);
             for (const DeliveryProgress& one : progress) {
                 const Integer no = one.endpoint.no;
                 write_endpoint(session, one.endpoint);
@@ -309,30 +307,32 @@ Result<void> SqlEventOutbox::save(std::span<const DeliveryProgress> progress) {
 Result<EndpointRecord> SqlEventOutbox::replay(std::int64_t endpoint, const ReplayRequest& request,
                                               TimePoint now) {
     return with_session("replaying", [&](soci::session& session) -> Result<EndpointRecord> {
-        Transaction transaction(session, session_->turns(), Transaction::Kind::write);
+        // Looked up before the transaction: both read through the outbox, while others may write.
+        std::optional<Integer> first;
+        if (request.since) first = first_event_since(session, to_ms(*request.since));
+        Integer seq = 0;
+        if (request.event) {
+            const std::string order = request.event->order.text();
+            const Integer version = request.event->version;
+            session << text::select_event_named, soci::into(seq), soci::use(order, "order_id"),
+                soci::use(version, "version");
+            if (seq == 0) return fail(Errc::not_found, "the outbox has no such event");
+        }
+        Transaction transaction(session, session_->writes(), Transaction::Kind::write);
         const Integer no = endpoint;
         const std::string tail = "WHERE no = " + std::to_string(no);
         const auto before = select_endpoints(session, tail);
         if (before.empty()) return fail(Errc::not_found, "there is no such endpoint");
         const Integer done = before.front().cursor;
 
-        if (request.since) {
-            const Integer since = to_ms(*request.since);
-            Integer first = 0;
-            session << text::select_event_since, soci::into(first), soci::use(since, "since");
-            if (session.got_data() && first - 1 < done) {
-                const Integer back = first - 1;
+        if (first) {
+            if (*first - 1 < done) {
+                const Integer back = *first - 1;
                 session << text::move_endpoint, soci::use(back, "done_seq"), soci::use(no, "no");
                 session << text::forget_aside, soci::use(no, "endpoint"), soci::use(back, "seq");
             }
         }
         if (request.event) {
-            const std::string order = request.event->order.text();
-            const Integer version = request.event->version;
-            Integer seq = 0;
-            session << text::select_event_named, soci::into(seq), soci::use(order, "order_id"),
-                soci::use(version, "version");
-            if (seq == 0) return fail(Errc::not_found, "the outbox has no such event");
             if (seq <= done) {
                 write_aside(session, no, {seq, AsideState::retrying, 0, {}, ""});
             } else { // comes anyway, unless it is parked
@@ -371,7 +371,7 @@ Result<std::size_t> SqlEventOutbox::prune(TimePoint before, std::size_t events_m
         }
         if (old.empty()) return 0; // no lock for nothing
         {
-            Transaction transaction(session, session_->turns(), Transaction::Kind::write);
+            Transaction transaction(session, session_->writes(), Transaction::Kind::write);
             session << text::delete_event, soci::use(old, "seq");
             session << text::delete_aside_of_event, soci::use(old, "seq");
             transaction.commit();

@@ -15,13 +15,13 @@ public:
 
     [[nodiscard]] soci::session& at(std::size_t i) { return pool_.at(i); }
     [[nodiscard]] std::size_t size() const { return size_; }
-    [[nodiscard]] WriteTurns& turns() { return turns_; }
+    [[nodiscard]] SharedWrites& writes() { return writes_; }
     [[nodiscard]] std::size_t in_use() const { return in_use_.load(std::memory_order_relaxed); }
 
 private:
     friend class SqlOrderStore::Lease;
     soci::connection_pool pool_;
-    WriteTurns turns_;
+    SharedWrites writes_;
     std::size_t size_;
     std::atomic<std::size_t> in_use_{0};
 };
@@ -36,7 +36,7 @@ public:
     Lease& operator=(const Lease&) = delete;
 
     [[nodiscard]] soci::session& operator*() { return session_; }
-    [[nodiscard]] WriteTurns& turns() { return pool_.turns_; }
+    [[nodiscard]] SharedWrites& writes() { return pool_.writes_; }
 
 private:
     Pool& pool_;

@@ -32,13 +32,13 @@ void set_on_close(soci::session& session, OnClose what) {
     sqlite_api::sqlite3_db_config(backend->conn_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep, nullptr);
 }
 
-void WriteTurns::take() {
+void SharedWrites::take_turn() {
     std::unique_lock lock(mutex_);
     const std::uint64_t mine = next_++;
     moved_.wait(lock, [&] { return serving_ == mine; });
 }
 
-void WriteTurns::give_back() {
+void SharedWrites::give_turn_back() {
     {
         const std::lock_guard lock(mutex_);
         ++serving_;
@@ -46,19 +46,35 @@ void WriteTurns::give_back() {
     moved_.notify_all();
 }
 
-Transaction::Transaction(soci::session& session, WriteTurns& turns, Kind kind) : session_(session) {
+void SharedWrites::wrote(soci::session& session, std::size_t rows) {
+    if (rows_since_checkpoint_.fetch_add(rows) + rows < kCheckpointRows) return;
+    if (rows_since_checkpoint_.exchange(0) < kCheckpointRows) return; // somebody else does it
+    int busy = 0;
+    int pages = 0;
+    int copied = 0;
+    try {
+        session << "PRAGMA wal_checkpoint(PASSIVE)", soci::into(busy), soci::into(pages),
+            soci::into(copied);
+    } catch (const soci::soci_error& failure) {
+        // No room to copy into the file: the write-ahead log keeps the rows, later is fine.
+        if (kind_of(failure) != Errc::unavailable) throw;
+    }
+}
+
+Transaction::Transaction(soci::session& session, SharedWrites& writes, Kind kind)
+    : session_(session) {
     if (kind == Kind::read) {
         session_ << "BEGIN";
         return;
     }
-    turns.take();
+    writes.take_turn();
     try {
         session_ << "BEGIN IMMEDIATE";
     } catch (...) {
-        turns.give_back();
+        writes.give_turn_back();
         throw;
     }
-    turn_ = &turns;
+    turn_ = &writes;
 }
 
 Transaction::~Transaction() {
@@ -69,12 +85,13 @@ Transaction::~Transaction() {
             // The statement that failed has rolled back already.
         }
     }
-    if (turn_ != nullptr) turn_->give_back();
+    if (turn_ != nullptr) turn_->give_turn_back();
 }
 
 void Transaction::commit() {
     session_ << "COMMIT";
     is_open_ = false;
+    if (turn_ != nullptr) std::exchange(turn_, nullptr)->give_turn_back();
 }
 
 } // namespace doorbuster::sql

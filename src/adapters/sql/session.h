@@ -5,7 +5,9 @@
 #include <soci/soci.h>
 #include <soci/sqlite3/soci-sqlite3.h>
 
+#include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -42,15 +44,22 @@ std::invoke_result_t<F&> guarded(const std::string& store, const char* doing, F 
 enum class OnClose { keep_log, tidy_up };
 void set_on_close(soci::session& session, OnClose what);
 
-// Whose turn it is to write, among the sessions of one store: first come, first served. SQLite has
-// one writer at a time, lets the others sleep and forgets who came first; a batch of the order
-// writer would starve behind a mass expiry.
-class WriteTurns {
+// What the writing sessions of one store share.
+class SharedWrites {
 public:
-    void take();
-    void give_back();
+    // Whose turn it is: first come, first served. SQLite has one writer at a time, lets the others
+    // sleep and forgets who came first; the order writer would starve behind a mass expiry.
+    void take_turn();
+    void give_turn_back();
+    // After a transaction of so many rows, not inside it: copies the write-ahead log into the file
+    // when enough has come together. By hand, because SQLite's automatic checkpoint swallows a
+    // failed sync.
+    void wrote(soci::session& session, std::size_t rows);
 
 private:
+    static constexpr std::size_t kCheckpointRows = 32'768; // some 8 MB of orders
+
+    std::atomic<std::size_t> rows_since_checkpoint_{0};
     std::mutex mutex_; // guards the rest
     std::condition_variable moved_;
     std::uint64_t next_ = 0;
@@ -62,10 +71,10 @@ class Transaction {
 public:
     enum class Kind { read, write }; // write takes the write lock at once: no upgrade that can fail
 
-    Transaction(soci::session& session, WriteTurns& turns, Kind kind);
+    Transaction(soci::session& session, SharedWrites& writes, Kind kind);
     // Of a leased session.
     template <class Lease>
-    Transaction(Lease& lease, Kind kind) : Transaction(*lease, lease.turns(), kind) {}
+    Transaction(Lease& lease, Kind kind) : Transaction(*lease, lease.writes(), kind) {}
     ~Transaction();
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
@@ -74,7 +83,7 @@ public:
 
 private:
     soci::session& session_;
-    WriteTurns* turn_ = nullptr; // that we hold
+    SharedWrites* turn_ = nullptr; // whose turn we hold
     bool is_open_ = true;
 };
 

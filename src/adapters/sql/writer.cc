@@ -4,14 +4,6 @@
 #include "adapters/sql/sql_text.h"
 
 namespace doorbuster::sql {
-namespace {
-
-// Copy the write-ahead log into the file after about this many orders (some 8 MB of it). By hand,
-// because SQLite's automatic checkpoint swallows a failed sync.
-constexpr Integer kCheckpointOrders = 32'768;
-
-} // namespace
-
 void SqlOrderStore::Writer::Columns::clear() {
     for (auto* texts : {&id, &user, &key}) texts->clear();
     for (auto* numbers : {&sale_no, &quantity, &created_at, &expires_at}) numbers->clear();
@@ -32,9 +24,9 @@ void SqlOrderStore::Writer::Columns::add(const LogRecord& record, const SaleBatc
 }
 
 SqlOrderStore::Writer::Writer(const std::string& name, const std::string& connect,
-                              WriteTurns& turns, const Clock& clock, bool with_events)
+                              SharedWrites& turns, const Clock& clock, bool with_events)
     : name_(name),
-      turns_(turns),
+      writes_(turns),
       clock_(clock),
       with_events_(with_events),
       session_(soci::sqlite3, connect) {
@@ -51,7 +43,7 @@ Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition n
         std::size_t conflicts = 0;
         for (const bool with_care : {false, true}) {
             ApplyReport report;
-            Transaction transaction(session_, turns_, Transaction::Kind::write);
+            Transaction transaction(session_, writes_, Transaction::Kind::write);
             now_ = to_ms(clock_.now());
             if (!move_position(from, next)) {
                 return fail(Errc::fenced, "the store has moved on from log position " +
@@ -66,8 +58,7 @@ Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition n
                 continue; // rolls back
             }
             transaction.commit();
-            orders_since_checkpoint_ += static_cast<Integer>(records.size());
-            checkpoint_if_due();
+            writes_.wrote(session_, records.size());
             return report;
         }
         return fail(Errc::io, "unreachable");
@@ -326,21 +317,6 @@ bool SqlOrderStore::Writer::lower_stock(SaleBatch& sale, const LogRecord& record
         soci::use(record.user, "who"), soci::use(what, "what"), soci::use(was, "before"),
         soci::use(is, "after");
     return true;
-}
-
-void SqlOrderStore::Writer::checkpoint_if_due() {
-    if (orders_since_checkpoint_ < kCheckpointOrders) return;
-    orders_since_checkpoint_ = 0;
-    int busy = 0;
-    int pages = 0;
-    int copied = 0;
-    try {
-        session_ << "PRAGMA wal_checkpoint(PASSIVE)", soci::into(busy), soci::into(pages),
-            soci::into(copied);
-    } catch (const soci::soci_error& failure) {
-        // No room to copy into the file: the write-ahead log keeps the orders, later is fine.
-        if (kind_of(failure) != Errc::unavailable) throw;
-    }
 }
 
 Result<ApplyReport> SqlOrderStore::apply(LogPosition from, LogPosition next,

@@ -14,7 +14,7 @@ namespace doorbuster::sql {
 
 class SqlOrderStore::Writer {
 public:
-    Writer(const std::string& name, const std::string& connect, WriteTurns& turns,
+    Writer(const std::string& name, const std::string& connect, SharedWrites& turns,
            const Clock& clock, bool with_events);
     ~Writer();
 
@@ -51,10 +51,9 @@ private:
     [[nodiscard]] bool move_stock(SaleNo no, SaleBatch& sale, Integer units, Integer orders,
                                   Integer accepted_units);
     static void report_sales(const std::map<SaleNo, SaleBatch>& sales, ApplyReport& report);
-    void checkpoint_if_due();
 
     std::string name_;
-    WriteTurns& turns_;
+    SharedWrites& writes_;
     const Clock& clock_;
     bool with_events_;
     soci::session session_;
@@ -67,7 +66,6 @@ private:
         void clear();
         void add(const LogRecord& record, const SaleBatch& sale, Integer now);
     } columns_;
-    Integer orders_since_checkpoint_ = 0;
 };
 
 } // namespace doorbuster::sql

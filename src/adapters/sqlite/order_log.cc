@@ -197,7 +197,7 @@ std::optional<LogPosition> SqliteOrderLog::enqueue(const LogRecordView& record) 
             filling_->records >= kGroupRecordsMax ||
             position - stored_next_.load(std::memory_order_relaxed) >= options_.lag_max;
         // A barrier has to get through: it is what a rebuild waits for.
-        if (record.kind == LogRecordKind::order &&
+        if (record.kind != LogRecordKind::barrier &&
             (is_full || is_stopping_ || stalled_.load(std::memory_order_relaxed))) {
             return std::nullopt;
         }
