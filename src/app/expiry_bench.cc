@@ -107,8 +107,6 @@ public:
     }
 
 private:
-    // Opened in this order: the sale that expires and the sale that is bought from meanwhile share
-    // a core, the first purchases of all are made on the other one.
     struct Sale {
         SaleTerms terms;
         SaleView* view = nullptr; // core 0's
@@ -138,6 +136,8 @@ private:
         writer_->start(LogPosition(1));
         lifecycle_->start();
         lifecycle_->open();
+        // In this order: the sale that expires and the one that is bought from meanwhile share a
+        // core, and whoever buys comes from the other one.
         for (auto [sale, id, units, timeout] :
              {std::tuple(&together_, "together", options_.orders, kTogetherTimeout),
               std::tuple(&singles_, "one-by-one", options_.singles, kSinglesTimeout),

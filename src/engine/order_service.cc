@@ -32,15 +32,13 @@ Task<Result<Order>> OrderService::find(const OrderId& id) {
 }
 
 Task<Result<Lifecycle::Change>> OrderService::change(OrderChange change) {
-    auto changed = co_await lifecycle_.change(change);
-    if (!changed || changed->verdict != ChangeVerdict::unknown) co_return changed;
     const auto order = co_await find(change.order);
     if (!order) co_return tl::make_unexpected(order.error());
     if (order->status == OrderStatus::queued) {
         const bool is_stored = co_await writer_.reached(log_.last_enqueued(), kWriterWait);
         if (!is_stored) co_return fail(Errc::unavailable, "the order is not in the store yet");
     }
-    changed = co_await lifecycle_.change(std::move(change));
+    auto changed = co_await lifecycle_.change(std::move(change));
     // A dead letter: promised, and not in the store until an operator has seen to it.
     if (changed && changed->verdict == ChangeVerdict::unknown) {
         co_return fail(Errc::unavailable, "the order could not be stored");

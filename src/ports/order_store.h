@@ -192,7 +192,8 @@ public:
     // Ticks them off; those of a sale that has opened another epoch meanwhile stay.
     [[nodiscard]] virtual Result<void> give_backs_done(std::span<const GiveBack> done) = 0;
 
-    [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0; // Errc::not_found
+    // A dead letter is `queued`. Errc::not_found.
+    [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0;
     // Oldest first, behind `after`; at most `limit`.
     [[nodiscard]] virtual Result<OrderPage> list_orders(SaleNo sale, const OrderFilter& filter,
                                                         const std::optional<OrderId>& after,

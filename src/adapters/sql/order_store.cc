@@ -169,7 +169,18 @@ Result<void> SqlOrderStore::bind_log(const std::string& log_id) {
 Result<Order> SqlOrderStore::find_order(const OrderId& id) {
     return guarded(name_, "reading an order", [&]() -> Result<Order> {
         Lease lease(*pool_);
-        return select_order(*lease, id);
+        auto order = select_order(*lease, id);
+        if (order || !order.error().is(Errc::not_found)) return order;
+        // Promised, and set aside until an operator has seen to it: to its buyer it is queued.
+        const std::string wanted = id.text();
+        Order letter;
+        Integer quantity = 0;
+        *lease << text::select_dead_letter, soci::into(letter.user), soci::into(letter.key),
+            soci::into(quantity), soci::use(wanted, "id");
+        if (!(*lease).got_data()) return order;
+        letter.id = id;
+        letter.quantity = quantity;
+        return letter;
     });
 }
 

@@ -95,6 +95,11 @@ UPDATE orders SET status = 6, version = version + 1 WHERE id = :id;
 INSERT INTO give_backs (order_id, sale_no) VALUES (:order_id, :sale_no)
 ON CONFLICT (order_id) DO NOTHING;
 
+-- name: insert_give_back_of_final
+INSERT INTO give_backs (order_id, sale_no)
+SELECT id, sale_no FROM orders WHERE id = :id AND status IN (4, 5, 6)
+ON CONFLICT (order_id) DO NOTHING;
+
 -- name: select_give_backs
 SELECT order_id, sale_no FROM give_backs WHERE order_id > :after ORDER BY order_id LIMIT :rows;
 
@@ -133,6 +138,9 @@ ON CONFLICT (order_id) DO NOTHING;
 
 -- name: sum_dead_letters
 SELECT count(*), coalesce(sum(quantity), 0) FROM dead_letters WHERE sale_no = :sale_no;
+
+-- name: select_dead_letter
+SELECT user_id, idempotency_key, quantity FROM dead_letters WHERE order_id = :id;
 
 -- name: select_dead_letters
 SELECT order_id, user_id, idempotency_key, quantity FROM dead_letters WHERE sale_no = :sale_no;

@@ -224,6 +224,8 @@ void SqlOrderStore::Writer::apply_one(SaleBatch& sale, const LogRecord& record,
         try {
             if (insert_orders() == 0) {
                 ++report.duplicates;
+                // Its hold may have been taken again meanwhile: nobody else will drop that.
+                session_ << text::insert_give_back_of_final, soci::use(columns_.id[0], "id");
             } else if (move_stock(record.sale, sale, record.quantity, 1, record.quantity)) {
                 insert_events();
                 ++report.confirmed;

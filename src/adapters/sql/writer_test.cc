@@ -208,7 +208,8 @@ TEST(StoringOrders, PutsOrdersOfAnUnknownSaleAside) {
     ASSERT_TRUE(report.has_value()) << report.error().message();
     EXPECT_EQ(report->confirmed, 2U);
     EXPECT_EQ(report->dead_letters, 1U);
-    EXPECT_EQ(status_of(*store, order(SaleNo(99), 2).order), std::nullopt);
+    EXPECT_EQ(status_of(*store, order(SaleNo(99), 2).order), OrderStatus::queued)
+        << "promised, until an operator has seen to it";
     EXPECT_EQ(store->log_binding()->next, LogPosition(4)) << "it stops nobody";
     EXPECT_TRUE(violations_of(*store).empty());
     EXPECT_EQ(apply_next(*store, {barrier(SaleNo(98), 1), order(sale, 4)})->confirmed, 1U);
