@@ -47,6 +47,7 @@ constexpr Duration kPollEvery{2};
 constexpr Duration kTellEvery{200};
 constexpr std::chrono::minutes kStallMax{2}; // without one more order
 constexpr std::uint64_t kFillTurn = 256;     // reservations in one turn of a core
+constexpr std::size_t kPendingMax = 100;     // give-back rows in one look
 
 // The shop's time: stands still while orders are made, so that all are due at once, and then runs
 // from wherever it is told to. Any thread.
@@ -262,7 +263,7 @@ private:
     // Until every row that was given back is ticked off.
     Result<void> come_to_rest(std::int64_t due_ns) {
         for (const auto until = Steady::now() + kStallMax; Steady::now() < until; poll()) {
-            const auto pending = store_->pending_give_backs(std::nullopt, 1);
+            const auto pending = store_->pending_give_backs(std::nullopt, kPendingMax);
             if (!pending) return tl::make_unexpected(pending.error());
             if (!pending->empty()) continue;
             report_.at_rest_seconds = seconds(clock_.steady_ns() - due_ns);

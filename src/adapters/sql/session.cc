@@ -49,6 +49,19 @@ void SharedWrites::give_turn_back() {
 void SharedWrites::wrote(soci::session& session, std::size_t rows) {
     if (rows_since_checkpoint_.fetch_add(rows) + rows < kCheckpointRows) return;
     if (rows_since_checkpoint_.exchange(0) < kCheckpointRows) return; // somebody else does it
+    copy_log(session); // most of it, while others write
+    // Then, alone, what they wrote meanwhile: SQLite begins its log anew only when all is copied.
+    take_turn();
+    try {
+        copy_log(session);
+    } catch (...) {
+        give_turn_back();
+        throw;
+    }
+    give_turn_back();
+}
+
+void SharedWrites::copy_log(soci::session& session) {
     int busy = 0;
     int pages = 0;
     int copied = 0;

@@ -57,6 +57,8 @@ public:
     void wrote(soci::session& session, std::size_t rows);
 
 private:
+    static void copy_log(soci::session& session);
+
     static constexpr std::size_t kCheckpointRows = 32'768; // some 8 MB of orders
 
     std::atomic<std::size_t> rows_since_checkpoint_{0};

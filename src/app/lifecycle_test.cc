@@ -1,8 +1,9 @@
+// The lifecycle, with the inventory in memory.
 #include "engine/lifecycle.h"
 
-#include <algorithm>
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <future>
 #include <gtest/gtest.h>
 #include <mutex>
@@ -87,7 +88,6 @@ protected:
     }
     Lifecycle::Options options() {
         Lifecycle::Options options;
-        options.waiting_max = kWaitingMax;
         options.tally = &tally_;
         options.on_fatal = [this](const Error& error) {
             const std::lock_guard lock(mutex_);
@@ -114,18 +114,18 @@ protected:
     // So many orders of one unit, each: held in the inventory, and written to the store.
     std::vector<OrderId> buy(std::size_t orders) {
         std::vector<OrderId> bought;
-        std::vector<LogRecord> records;
         for (std::size_t i = 0; i < orders; ++i) {
             const std::string user = "user " + std::to_string(bought_);
             PurchaseRequest request;
             request.sale = sale_.terms.no;
             request.order_id = OrderId(request.sale, clock_.now(), 0, bought_++);
             request.user = user;
-            request.user_print.bytes.back() = static_cast<std::uint8_t>(bought_);
+            request.user_print.low = bought_;
             EXPECT_TRUE(run_on(cores_.at(0), inventory_.reserve(request, log_)));
             bought.push_back(request.order_id);
-            records.push_back(log_.records().back());
         }
+        auto records = log_.records();
+        records.erase(records.begin(), records.end() - static_cast<std::ptrdiff_t>(orders));
         const auto from = store_.log_binding()->next;
         const auto report =
             store_.apply(from, from.plus(orders), records, StockGuard::version_and_stock);
@@ -181,7 +181,6 @@ protected:
         return fatal_;
     }
 
-    static constexpr std::size_t kWaitingMax = 5;
     ManualClock clock_{kNoon};
     GatedClock gate_{clock_};
     FakeOrderLog log_;
@@ -259,19 +258,29 @@ TEST_F(LifecycleTest, MakesWhatWaitsInOneTransactionAndAnswersEachCaller) {
 }
 
 TEST_F(LifecycleTest, RefusesTheOneTooMany) {
-    const auto orders = buy(kWaitingMax + 2);
-    lifecycle_.start();
-    auto first = block_with(orders[0]);
+    constexpr std::size_t kWaiting = 3;
+    const auto orders = buy(kWaiting + 2);
+    auto few = options();
+    few.waiting_max = kWaiting;
+    Lifecycle lifecycle(cores_, store_, inventory_, clock_, few);
+    const auto pay = [&](const OrderId& order) {
+        return start_on(cores_.at(0), lifecycle.change({order, OrderAction::pay, "p-1"}));
+    };
+    lifecycle.start();
+    gate_.close();
     std::vector<std::future<Answer>> asked;
-    for (std::size_t i = 1; i <= kWaitingMax; ++i) asked.push_back(ask(orders[i], OrderAction::pay));
-    const auto refused = change(orders.back(), OrderAction::pay);
+    asked.push_back(pay(orders[0])); // under way: it does not wait any more
+    EXPECT_TRUE(eventually([this] { return gate_.is_somebody_waiting(); }));
+    for (std::size_t i = 1; i <= kWaiting; ++i) asked.push_back(pay(orders[i]));
+    auto one_more = pay(orders.back());
+    const auto refused = finish(one_more);
+    gate_.open();
     ASSERT_FALSE(refused);
     EXPECT_TRUE(refused.error().is(Errc::unavailable));
-    gate_.open();
-    EXPECT_TRUE(finish(first));
     for (auto& each : asked) EXPECT_EQ(finish(each)->verdict, ChangeVerdict::done);
     EXPECT_EQ(status_of(orders.back()), OrderStatus::confirmed);
-    EXPECT_TRUE(change(orders.back(), OrderAction::pay)) << "there is room again";
+    auto again = pay(orders.back());
+    EXPECT_EQ(finish(again)->verdict, ChangeVerdict::done) << "there is room again";
 }
 
 // The change that was under way may happen. One that had not begun must not, behind the back of
@@ -381,7 +390,9 @@ TEST_F(LifecycleTest, ExpiresWhenItIsDueAndNotBefore) {
     clock_.advance(kTimeout - Duration(2)); // 1 ms before the first is due
     lifecycle_.look_again();
     const auto other = buy(1);
-    EXPECT_EQ(change(other[0], OrderAction::pay)->verdict, ChangeVerdict::done); // has looked
+    EXPECT_EQ(change(other[0], OrderAction::pay)->verdict, ChangeVerdict::done);
+    // It looks after each batch of changes: so it has, when the next one is answered.
+    EXPECT_EQ(change(other[0], OrderAction::pay)->verdict, ChangeVerdict::unchanged);
     EXPECT_EQ(status_of(early[0]), OrderStatus::confirmed);
 
     clock_.advance(Duration(1));
@@ -431,10 +442,7 @@ TEST_F(LifecycleTest, LeavesWhatAColdSaleGivesBackToASweep) {
     const auto orders = buy(2);
     lifecycle_.start();
     lifecycle_.open();
-    EXPECT_TRUE(eventually([this] { // the first sweep is over
-        lifecycle_.sweep_soon();
-        return store_.ping().has_value() && change(orders[1], OrderAction::pay).has_value();
-    }));
+    EXPECT_TRUE(change(orders[1], OrderAction::pay));
     const auto opened = store_.next_epochs({});
     ASSERT_TRUE(opened);
     run_on(cores_.at(0), inventory_.begin_rebuild(sale_.terms.no, opened->front().epoch));
@@ -458,7 +466,7 @@ TEST_F(LifecycleTest, LeavesWhatAColdSaleGivesBackToASweep) {
     EXPECT_EQ(swept(), std::vector<SaleNo>{sale_.terms.no});
 }
 
-TEST_F(LifecycleTest, SweepsBySelfOnceASecond) {
+TEST_F(LifecycleTest, SweepsByItselfOnceASecond) {
     const auto orders = buy(1);
     lifecycle_.start();
     lifecycle_.open();
