@@ -157,7 +157,7 @@ TEST_F(WriteAheadLogTest, DoesNotGrowWithEveryPayment) {
         ASSERT_TRUE(report.has_value()) << report.error().message();
         look();
     }
-    EXPECT_LT(largest_, 128U << 20U);
+    EXPECT_LT(largest_, 64U << 20U);
 }
 
 } // namespace
