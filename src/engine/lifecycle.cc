@@ -63,7 +63,7 @@ Lifecycle::~Lifecycle() { stop(); }
 
 void Lifecycle::start() {
     thread_ = std::thread([this] {
-        lower_priority_of_this_thread();
+        lower_priority_of_this_thread(Lag::somewhat);
         run();
     });
 }

@@ -31,7 +31,7 @@ OrderWriter::~OrderWriter() { stop(Duration(0)); }
 void OrderWriter::start(LogPosition from) {
     next_ = from;
     thread_ = std::thread([this, from] {
-        lower_priority_of_this_thread();
+        lower_priority_of_this_thread(Lag::somewhat);
         run(from);
     });
 }

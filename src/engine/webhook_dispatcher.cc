@@ -72,7 +72,7 @@ void WebhookDispatcher::start() {
     const std::lock_guard lock(mutex_);
     is_running_ = true;
     thread_ = std::thread([this] {
-        lower_priority_of_this_thread();
+        lower_priority_of_this_thread(Lag::freely);
         auto work = boost::asio::make_work_guard(*context_);
         context_->run();
     });

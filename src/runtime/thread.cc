@@ -5,10 +5,10 @@
 
 namespace doorbuster {
 
-void lower_priority_of_this_thread() noexcept {
+void lower_priority_of_this_thread(Lag lag) noexcept {
     // Linux keeps the nice value per thread: setpriority(2), NOTES.
-    constexpr int kNice = 10;
-    static_cast<void>(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice));
+    static_cast<void>(
+        setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), static_cast<int>(lag)));
 }
 
 } // namespace doorbuster

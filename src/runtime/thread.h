@@ -3,8 +3,13 @@
 
 namespace doorbuster {
 
-// For work that may lag while buyers wait: the order writer. Linux: nice 10 for this thread alone.
-// Does nothing where that is not possible.
-void lower_priority_of_this_thread() noexcept;
+// How much a thread's work may lag while buyers wait. The numbers are Linux's nice values.
+enum class Lag : int {
+    somewhat = 10, // the order writer: buyers see its lag as `queued`
+    freely = 19,   // nobody waits: webhooks
+};
+
+// For this thread alone. Does nothing where that is not possible.
+void lower_priority_of_this_thread(Lag lag) noexcept;
 
 } // namespace doorbuster
