@@ -36,6 +36,9 @@ using Steady = std::chrono::steady_clock;
 using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
 
 Error stopping() { return Error{make_error_code(Errc::unavailable), "the server is stopping"}; }
+Error too_many() {
+    return Error{make_error_code(Errc::unavailable), "too many changes of orders wait"};
+}
 
 } // namespace
 
@@ -119,17 +122,19 @@ Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
             asked->timer.reset();
             asked->resume(fail(Errc::unavailable, "the order store does not answer"));
         });
-        bool is_taken = false;
+        std::optional<Error> refused;
         {
             const std::lock_guard lock(mutex_);
-            is_taken = !is_stopping_ && waiting_.size() < options_.waiting_max;
-            if (is_taken) waiting_.push_back(asked);
+            if (is_stopping_) {
+                refused = stopping();
+            } else if (waiting_.size() >= options_.waiting_max) {
+                refused = too_many();
+            } else {
+                waiting_.push_back(asked);
+            }
         }
-        if (is_taken) {
-            changed_.notify_all();
-        } else {
-            answer(asked, fail(Errc::unavailable, "too many changes of orders wait"));
-        }
+        if (refused) return answer(asked, tl::make_unexpected(std::move(*refused)));
+        changed_.notify_all();
     };
     co_return co_await suspend<Result<Change>>(std::move(keep));
 }
@@ -181,11 +186,8 @@ void Lifecycle::run() {
             if (orders_released_ >= kReleasedMax) tick_off();
             if (is_sweep_due()) sweep();
         }
-        if (is_stopping()) break;
-        if (is_sweep_due()) sweep();
         if (orders_released_ > 0) tick_off();
     }
-    if (orders_released_ > 0) tick_off();
 }
 
 bool Lifecycle::change_batch() {

@@ -51,7 +51,8 @@ public:
     Lifecycle(const Lifecycle&) = delete;
     Lifecycle& operator=(const Lifecycle&) = delete;
 
-    // Changes are made from here on; nothing expires or is released before open().
+    // Changes are made from here on, and what they give back is released if its sale is there;
+    // nothing expires and nothing is swept before open().
     void start();
     // The inventory is there: what is due expires, and what was left over is released.
     void open();

@@ -57,9 +57,9 @@ public:
     struct Options {
         std::vector<Endpoint> endpoints; // in the order of the settings, as the sender knows them
         DeliveryLimits limits;
-        Duration disable_after{432'000'000}; // five days without a success
-        Duration keep{604'800'000};          // events that all have been told of: seven days
-        Duration poll{50};                   // for new events, when nobody wakes us
+        Duration disable_after{86'400'000}; // a day without a success
+        Duration keep{604'800'000};         // events that all have been told of: seven days
+        Duration poll{50};                  // for new events, when nobody wakes us
         Duration save_every{200};
         Duration prune_every{200};
         std::size_t prune_batch = 1'000;

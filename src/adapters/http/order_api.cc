@@ -6,8 +6,6 @@
 namespace doorbuster::http {
 namespace {
 
-constexpr std::size_t kPaymentRefMax = 255;
-
 Response no_order() { return problem(Code::not_found, "There is no order with this id."); }
 
 // The shop's name of a payment: as an idempotency key, 1 to 255 printable characters.
@@ -17,9 +15,9 @@ Parsed<std::string> payment_ref_of(std::string_view body) {
     auto ref = fields->text("payment_ref");
     if (!ref) return tl::make_unexpected(ref.error());
     if (!*ref || !is_idempotency_key(**ref)) {
-        return tl::make_unexpected(InvalidField{"payment_ref", "must be 1 to " +
-                                                                   std::to_string(kPaymentRefMax) +
-                                                                   " printable characters"});
+        return tl::make_unexpected(
+            InvalidField{"payment_ref", "must be 1 to " + std::to_string(kIdempotencyKeyMax) +
+                                            " printable characters"});
     }
     return std::move(**ref);
 }

@@ -4,6 +4,7 @@
 #include "adapters/sql/sql_text.h"
 
 namespace doorbuster::sql {
+
 void SqlOrderStore::Writer::Columns::clear() {
     for (auto* texts : {&id, &user, &key}) texts->clear();
     for (auto* numbers : {&sale_no, &quantity, &created_at, &expires_at}) numbers->clear();
@@ -24,9 +25,9 @@ void SqlOrderStore::Writer::Columns::add(const LogRecord& record, const SaleBatc
 }
 
 SqlOrderStore::Writer::Writer(const std::string& name, const std::string& connect,
-                              SharedWrites& turns, const Clock& clock, bool with_events)
+                              SharedWrites& writes, const Clock& clock, bool with_events)
     : name_(name),
-      writes_(turns),
+      writes_(writes),
       clock_(clock),
       with_events_(with_events),
       session_(soci::sqlite3, connect) {

@@ -14,7 +14,7 @@ namespace doorbuster::sql {
 
 class SqlOrderStore::Writer {
 public:
-    Writer(const std::string& name, const std::string& connect, SharedWrites& turns,
+    Writer(const std::string& name, const std::string& connect, SharedWrites& writes,
            const Clock& clock, bool with_events);
     ~Writer();
 
