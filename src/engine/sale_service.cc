@@ -132,8 +132,10 @@ Result<SaleService::KeyLook> SaleService::look_up(const std::string& id,
     if (!request && request.error().is(Errc::not_found)) return look;
     if (!request) return tl::make_unexpected(request.error());
     if (*request != key->request) return fail(Errc::conflict, "the key is bound to another change");
-    look.is_done = true;
-    return look;
+    // The change may have been made between the two reads: its answer is the sale behind it.
+    sale = parts_.store.find_sale(id);
+    if (!sale) return tl::make_unexpected(std::move(sale.error()));
+    return KeyLook{std::move(*sale), true};
 }
 
 Task<Step<SaleTerms>> SaleService::lower_stock(const std::string& id, Units units,
