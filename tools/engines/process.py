@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -66,16 +67,6 @@ class Process:
             return bool(poll.poll(bound_s * 1000))
         finally:
             os.close(descriptor)
-
-    def end(self, number, bound_s: float) -> None:
-        """Ends it with this signal, or with SIGKILL when that takes longer than the bound."""
-        # SIGCONT after it: a paused process would not see the signal.
-        self.signal(number, signal.SIGCONT)
-        if self.wait(bound_s):
-            return
-        self.signal(signal.SIGKILL)
-        if not self.wait(KILL_WAIT_S):
-            raise ProcessStays(f"process {self.pid} does not end, not even by SIGKILL")
 
     def _open(self):
         try:
@@ -136,12 +127,27 @@ def read_record(file):
     return process if process.alive else None
 
 
+def end_all(processes, number, bound_s: float) -> None:
+    """Ends them with this signal; with SIGKILL what has not ended within the bound."""
+    for one in processes:
+        # SIGCONT after it: a paused process would not see the signal.
+        one.signal(number, signal.SIGCONT)
+    deadline = time.monotonic() + bound_s
+    for one in processes:
+        if not one.wait(max(0.0, deadline - time.monotonic())):
+            one.signal(signal.SIGKILL)
+            if not one.wait(KILL_WAIT_S):
+                raise ProcessStays(f"process {one.pid} does not end, not even by SIGKILL")
+
+
 def in_folder(folder, program: str) -> list:
     """Running processes of a program whose working folder is exactly this one.
 
     Finds what no record names: children of a server that was killed, and a server whose starter
     was killed before it could write the record.
     """
+    # Debian's redis-server, for one, is a symbolic link to another of its names.
+    name = os.path.basename(os.path.realpath(shutil.which(program) or program))
     wanted = os.path.realpath(folder)
     found = []
     for entry in os.listdir("/proc"):
@@ -149,7 +155,7 @@ def in_folder(folder, program: str) -> list:
             continue
         try:
             if (os.readlink(f"/proc/{entry}/cwd") == wanted
-                    and os.path.basename(os.readlink(f"/proc/{entry}/exe")) == program):
+                    and _program_of(entry) == name):
                 process = Process.of(int(entry))
                 if process is not None:
                     found.append(process)
@@ -158,10 +164,13 @@ def in_folder(folder, program: str) -> list:
     return found
 
 
+def _program_of(pid: str) -> str:
+    """Also of a program that an update has replaced meanwhile."""
+    return os.path.basename(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
+
+
 def end_leftovers(folder, program: str) -> None:
     """Waits for the children of a killed server, and ends those that stay."""
-    deadline = time.monotonic() + LEFTOVER_WAIT_S
-    for process in in_folder(folder, program):
-        process.signal(signal.SIGCONT)  # one that is paused cannot notice that its parent died
-        if not process.wait(max(0.0, deadline - time.monotonic())):
-            process.end(signal.SIGKILL, KILL_WAIT_S)
+    found = in_folder(folder, program)
+    # SIGCONT is no end for anyone: a paused child cannot notice that its parent has died.
+    end_all(found, signal.SIGCONT, LEFTOVER_WAIT_S)

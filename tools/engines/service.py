@@ -17,7 +17,6 @@ from . import ports, process
 READY_S = 120.0  # from a process's start until it answers; a loaded machine needs half a minute
 POLL_S = 0.03
 LOCK_S = 300.0  # a first start of kafka by somebody else may download for minutes
-STOP_S = 30.0  # a server with much to write needs seconds; then SIGKILL, which it must survive
 PORT_TRIES = 5  # first starts that find a port taken that was free a moment ago
 LOG_LINES = 15
 
@@ -70,6 +69,8 @@ class Service:
     # Data that is kept needs a clean end; data that is deleted anyway needs none.
     stop_signal = signal.SIGTERM
     discard_signal = signal.SIGKILL
+    # A server with much to write needs seconds. Then SIGKILL, which its data must survive.
+    stop_s = 30.0
     taken_texts = ("Address already in use",)
 
     def __init__(self, root, folder):
@@ -217,8 +218,7 @@ class Service:
                 self._wait(self.is_ready)
         except BaseException:
             # What ran before this call is left as it was.
-            for node in started:
-                self._end_node(node, self.stop_signal)
+            self._end_nodes(started, self.stop_signal)
             raise
         return bool(started)
 
@@ -281,20 +281,17 @@ class Service:
             if self.state is None:
                 raise Failure(f"{self.name} was not started: tools/services start {self.name}")
             self.check_installed()
-            for node in reversed(self.nodes):
-                self._end_node(node, self.discard_signal if empty else self.stop_signal)
-                if empty:
-                    shutil.rmtree(self.data_folder(node))
-                    self.data_folder(node).mkdir()
+            self._end_nodes(self.nodes, self.discard_signal if empty else self.stop_signal)
             if empty:
+                for node in self.nodes:
+                    self.discard(node)
+                    self.data_folder(node).mkdir()
                 self.state |= {"joined": False, "initialised": []}
                 self.save()
             self._start_missing()
 
     def _end(self, discard: bool) -> bool:
-        ended = False
-        for node in reversed(self.nodes):
-            ended |= self._end_node(node, self.discard_signal if discard else self.stop_signal)
+        ended = self._end_nodes(self.nodes, self.discard_signal if discard else self.stop_signal)
         if discard:
             for node in self.nodes:
                 self.discard(node)
@@ -302,16 +299,17 @@ class Service:
             self.state = None
         return ended
 
-    def _end_node(self, node: Node, number) -> bool:
-        running = self.running(node)
-        if running is not None:
-            running.end(number, STOP_S)
-        child = self.children.pop(node.name, None)
-        if child is not None:
-            child.wait()
-        process.end_leftovers(self.data_folder(node), self.program)
-        self.record_file(node).unlink(missing_ok=True)
-        return running is not None
+    def _end_nodes(self, nodes, number) -> bool:
+        """All at once: the last ones of a cluster cannot end in peace when the others are gone."""
+        found = [running for node in nodes if (running := self.running(node)) is not None]
+        process.end_all(found, number, self.stop_s)
+        for node in nodes:
+            child = self.children.pop(node.name, None)
+            if child is not None:
+                child.wait()
+            process.end_leftovers(self.data_folder(node), self.program)
+            self.record_file(node).unlink(missing_ok=True)
+        return bool(found)
 
     def discard(self, node: Node) -> None:
         """Deletes a node's data."""
