@@ -19,10 +19,12 @@ DOWNLOAD_S = 600.0
 SETTINGS = """\
 process.roles=broker,controller
 node.id={id}
-listeners=PLAINTEXT://{address},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{address}
+listeners=PLAINTEXT://{address},CONTROLLER://{controller},GATED://{gated}
+# Who comes in by the last one is told the address of a test's gate in front of it.
+advertised.listeners=PLAINTEXT://{address},GATED://{gate}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GATED:PLAINTEXT
 controller.quorum.voters={voters}
 log.dirs={data}
 auto.create.topics.enable=false
@@ -54,7 +56,9 @@ class KafkaUnreachable(Failure):
 class Kafka(Service):
     name = "kafka"
     node_names = ("1",)
-    ports_per_node = 2  # clients, controllers
+    # Clients; controllers; clients that come through a gate; the gate, which a test opens. Clients
+    # connect where the broker's metadata sends them, so that no gate can be put in between later.
+    ports_per_node = 4
     program = "java"
     variable = "DOORBUSTER_TEST_KAFKA"
     heap_mb = 512
@@ -113,8 +117,9 @@ class Kafka(Service):
     def _settings_file(self, node: Node):
         file = self.folder / f"{node.name}.properties"
         count = len(self.nodes)
+        controller, gated, gate = (f"127.0.0.1:{port}" for port in node.ports[1:])
         text = SETTINGS.format(
-            id=node.name, address=node.address, controller=f"127.0.0.1:{node.ports[1]}",
+            id=node.name, address=node.address, controller=controller, gated=gated, gate=gate,
             voters=",".join(f"{one.name}@127.0.0.1:{one.ports[1]}" for one in self.nodes),
             data=self.data_folder(node) / "log", replicas=count, in_sync=(count + 1) // 2,
             session_ms=self.session_ms, heartbeat_ms=self.session_ms // 6)
@@ -138,6 +143,9 @@ class Kafka(Service):
         command[1:1] = [f"-Xmx{self.heap_mb}m", f"-Xms{self.heap_mb // 2}m",
                         "-XX:+ExitOnOutOfMemoryError"]
         return command
+
+    def describe_node(self, node: Node) -> dict:
+        return {"gated_port": node.ports[2], "gate_port": node.ports[3]}
 
     def node_is_ready(self, node: Node, running: process.Process) -> bool:
         """It knows all brokers and the controller, and is one of our cluster."""

@@ -326,6 +326,11 @@ class Service:
             return "running"
         return "partly" if any(alive) else "stopped"
 
+    def describe_node(self, node: Node) -> dict:
+        """What a node has that others have not."""
+        del node
+        return {}
+
     def describe(self) -> dict:
         """Everything a test wants to know, as JSON."""
         nodes = []
@@ -336,7 +341,8 @@ class Service:
                 "ports": node.ports, "pid": running.pid if running else None,
                 "start_time": running.start_time if running else None,
                 "paused": bool(running and running.paused),
-                "data": str(self.data_folder(node)), "log": str(self.log_file(node))})
+                "data": str(self.data_folder(node)), "log": str(self.log_file(node)),
+                **self.describe_node(node)})
         tool = str(self.root / "tools" / "services")
         return {"name": self.name, "status": self.status(), "folder": str(self.folder),
                 "instance": self.state["instance"] if self.state else None,
