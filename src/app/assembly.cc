@@ -158,14 +158,15 @@ Result<LogPosition> bind(sql::SqlOrderStore& store, sqlite::SqliteOrderLog& log)
                                            binding->log_id + ", this one is " + log.id() +
                                            ". Put the files of one data folder together again");
     }
-    if (binding->next < log.first() || binding->next > log.end()) {
+    if (binding->next.at(kOnlyPartition) < log.first() ||
+        binding->next.at(kOnlyPartition) > log.end()) {
         return fail(Errc::foreign_log,
                     "the log holds positions " + std::to_string(log.first().get()) + " to " +
                         std::to_string(log.end().get() - 1) + ", and the store is at " +
-                        std::to_string(binding->next.get()) +
+                        std::to_string(binding->next.at(kOnlyPartition).get()) +
                         ": one of them is an old copy. Restore both from the same moment");
     }
-    return binding->next;
+    return binding->next.at(kOnlyPartition);
 }
 
 } // namespace

@@ -21,6 +21,7 @@
 #include "engine/audit.h"
 #include "engine/lifecycle.h"
 #include "engine/order_service.h"
+#include "engine/order_writer.h"
 #include "engine/purchase_service.h"
 #include "engine/rebuild.h"
 #include "engine/sale_service.h"
@@ -85,12 +86,12 @@ public:
         logged.is_expected = !binding.log_id.empty();
         log = need(sqlite::SqliteOrderLog::open(logged, cores, wall_clock, fatal()), "opening");
         if (binding.log_id.empty()) need(store->bind_log(log->id()), "naming the log");
-        log->stored(binding.next);
+        log->stored(binding.next.at(kOnlyPartition));
         need(store->adopt(), "adopting the store");
         need(log->adopt(), "adopting the log");
         build(seed);
         cores.start();
-        writer->start(binding.next);
+        writer->start(binding.next.at(kOnlyPartition));
         lifecycle->start();
         lifecycle->open();
     }
@@ -116,7 +117,7 @@ public:
     // Until the store has what the log has, nothing due is left, and everything that was given back
     // is for sale again. False: it does not come to rest.
     [[nodiscard]] bool settle() {
-        if (!writer->wait_for(log->last_enqueued(), kLong)) return false;
+        if (!writer->wait_for(log->last_enqueued(kOnlyPartition), kLong)) return false;
         const auto until = std::chrono::steady_clock::now() + kPatience;
         while (std::chrono::steady_clock::now() < until) {
             if (is_at_rest(clock.now())) return true;

@@ -225,7 +225,7 @@ private:
                 co_return tl::make_unexpected(std::move(error));
             }
             // The group is full: a commit is under way.
-            const auto durable = co_await log_->durable(log_->last_enqueued());
+            const auto durable = co_await log_->durable(log_->last_enqueued(kOnlyPartition));
             if (!durable) co_return tl::make_unexpected(error_of(durable.error()));
         }
         co_return Result<void>();

@@ -98,12 +98,12 @@ public:
     Result<std::vector<StoredSale>> next_epochs(std::span<const SaleNo> sales) override {
         return store_.next_epochs(sales);
     }
-    Result<LogPosition> read_snapshot(std::span<const SaleNo> sales, TimePoint keys_since,
-                                      SaleSnapshotSink& sink) override {
+    Result<void> read_snapshot(std::span<const SaleNo> sales, TimePoint keys_since,
+                               SaleSnapshotSink& sink) override {
         return store_.read_snapshot(sales, keys_since, sink);
     }
-    Result<ApplyReport> apply(LogPosition from, LogPosition next,
-                              std::span<const LogRecord> records, StockGuard guard) override {
+    Result<ApplyReport> apply(LogPlace from, LogPosition next, std::span<const LogRecord> records,
+                              StockGuard guard) override {
         return store_.apply(from, next, records, guard);
     }
     Result<ChangeReport> change_orders(std::span<const OrderChange> changes) override {
@@ -151,7 +151,11 @@ public:
                                                     OrderLog& log) override {
         return inventory_.find_key(request, log);
     }
-    Task<void> begin_rebuild(SaleNo sale, Epoch epoch) override {
+    Task<Result<std::shared_ptr<const StockSignals>>> attach(const SaleTerms& terms,
+                                                             Epoch epoch) override {
+        return inventory_.attach(terms, epoch);
+    }
+    Task<Result<void>> begin_rebuild(SaleNo sale, Epoch epoch) override {
         return inventory_.begin_rebuild(sale, epoch);
     }
     Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) override {
@@ -165,6 +169,11 @@ public:
     }
     Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) override {
         return inventory_.count(sale, log);
+    }
+    void settled(SaleNo sale, const OrderId& order) override { inventory_.settled(sale, order); }
+    Task<Result<std::vector<LogRecord>>> pending(SaleNo sale, Duration older_than,
+                                                 std::size_t records_max) override {
+        return inventory_.pending(sale, older_than, records_max);
     }
 
 private:

@@ -1,5 +1,6 @@
 // The lifecycle, with the inventory in memory.
 #include "engine/lifecycle.h"
+#include "engine/order_writer.h"
 
 #include <chrono>
 #include <condition_variable>
@@ -126,7 +127,7 @@ protected:
         }
         auto records = log_.records();
         records.erase(records.begin(), records.end() - static_cast<std::ptrdiff_t>(orders));
-        const auto from = store_.log_binding()->next;
+        const auto from = store_.log_binding()->next.at(kOnlyPartition);
         const auto report =
             store_.apply(from, from.plus(orders), records, StockGuard::version_and_stock);
         EXPECT_TRUE(report);

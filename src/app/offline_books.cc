@@ -85,9 +85,9 @@ Result<std::vector<AuditRow>> audit_offline(const Config& config,
                                             const std::optional<std::string>& sale) {
     auto books = open_books(config, sale);
     if (!books) return tl::make_unexpected(std::move(books.error()));
-    const auto tail = books->log.read_from(books->books.next);
+    const auto tail = books->log.read_from(books->books.next.at(kOnlyPartition));
     if (!tail) return tl::make_unexpected(tail.error());
-    const LogPosition end(books->books.next.get() + tail->size());
+    const LogPosition end(books->books.next.at(kOnlyPartition).get() + tail->size());
     std::vector<AuditRow> rows;
     for (const SaleAudit& audit : judge(books->books, *tail, end, {})) {
         rows.push_back(row_of(audit));
@@ -101,7 +101,8 @@ Result<void> export_offline(const Config& config, const std::string& sale, const
     if (!books) return tl::make_unexpected(std::move(books.error()));
     const SaleBooks& entry = books->books.sales.front();
     const SaleNo no = entry.sale.terms.no;
-    auto tail = LogTail::read(std::move(books->log), books->books.next, no, entry.barrier);
+    auto tail = LogTail::read(std::move(books->log), books->books.next.at(kOnlyPartition), no,
+                              entry.barrier);
     if (!tail) return tl::make_unexpected(std::move(tail.error()));
     std::optional<OrderId> after;
     for (;;) {

@@ -13,6 +13,7 @@
 #include "engine/audit.h"
 #include "engine/lifecycle.h"
 #include "engine/order_service.h"
+#include "engine/order_writer.h"
 #include "engine/purchase_service.h"
 #include "engine/rebuild.h"
 #include "engine/sale_service.h"
@@ -61,7 +62,7 @@ struct Shop {
             purchases.push_back(
                 std::make_unique<PurchaseService>(parts, ids, limits.in_flight_max));
         }
-        writer.start(order_store.log_binding()->next);
+        writer.start(order_store.log_binding()->next.at(kOnlyPartition));
         cores.start();
         lifecycle.start();
         lifecycle.open();
@@ -85,7 +86,9 @@ struct Shop {
     }
     // Rebuilds every sale of the store, as at a start.
     void recover() { ASSERT_TRUE(run_on(cores.at(0), rebuild.run())); }
-    void wait_for_writer() { ASSERT_TRUE(writer.wait_for(log.last_enqueued(), kLong)); }
+    void wait_for_writer() {
+        ASSERT_TRUE(writer.wait_for(log.last_enqueued(kOnlyPartition), kLong));
+    }
     SaleAudit audit() {
         const std::optional<std::string> every_sale;
         const auto rows = run_on(cores.at(0), auditor.run(every_sale));

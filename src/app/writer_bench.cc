@@ -92,7 +92,7 @@ private:
     Result<void> wait_for_store(OrderWriter& writer, Steady::time_point since) const {
         std::uint64_t orders = 0;
         for (Steady::time_point moved = since;;) {
-            auto stored = writer.wait_for(log_->last_enqueued(), kProgressEvery);
+            auto stored = writer.wait_for(log_->last_enqueued(kOnlyPartition), kProgressEvery);
             if (stored || !stored.error().is(Errc::timeout)) return stored;
             const std::uint64_t now = writer.totals().orders.load();
             if (now != orders) moved = Steady::now();

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fingerprint.h"
 #include "base/strong.h"
@@ -19,8 +20,43 @@ namespace doorbuster {
 using SaleNo = Strong<struct SaleNoTag, std::uint32_t>;
 // Counts the rebuilds of a sale's inventory (design.md section 4, rule 4).
 using Epoch = Strong<struct EpochTag, std::uint64_t>;
-// A record's place in the order log; the first record has position 1.
+// The order log has partitions, which do not know each other's order; SQLite's has this one.
+using LogPartition = Strong<struct LogPartitionTag, std::uint32_t>;
+inline constexpr LogPartition kOnlyPartition{0};
+// A record's place in its partition; the first record has position 1.
 using LogPosition = Strong<struct LogPositionTag, std::uint64_t>;
+
+// A record's place in the whole log.
+struct LogPlace {
+    LogPartition partition;
+    LogPosition position{1};
+
+    LogPlace() = default;
+    LogPlace(LogPartition in, LogPosition at) : partition(in), position(at) {}
+    // In a log with one partition a position says it all.
+    LogPlace(LogPosition at) : position(at) {} // NOLINT(google-explicit-constructor)
+
+    friend auto operator<=>(const LogPlace&, const LogPlace&) = default;
+};
+
+// How far somebody has come in each partition of the log.
+class LogPositions {
+public:
+    // 1 where nothing was set.
+    [[nodiscard]] LogPosition at(LogPartition partition) const {
+        const std::size_t i = partition.get();
+        return i < positions_.size() ? positions_[i] : LogPosition(1);
+    }
+    void set(LogPartition partition, LogPosition position) {
+        const std::size_t i = partition.get();
+        if (i >= positions_.size()) positions_.resize(i + 1, LogPosition(1));
+        positions_[i] = position;
+    }
+
+private:
+    std::vector<LogPosition> positions_;
+};
+
 // Units of a sale's stock. 64 bits, so that sums over a sale cannot overflow.
 using Units = std::int64_t;
 

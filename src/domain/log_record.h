@@ -16,10 +16,15 @@ namespace doorbuster {
 
 // Stable numbers: they are in every log.
 enum class LogRecordKind : std::uint8_t {
+    // Never written: what a reader of a log that others write to hands on in place of bytes that it
+    // cannot read. `user` is the cause, `key` the first kUnreadableMax of the bytes.
+    unreadable = 0,
     order = 1,    // a hold that became an order
     barrier = 2,  // opens an epoch: older epochs' orders behind it are void
     withdraw = 3, // units that an operator takes out of the stock: `user` is who, `order` its id
 };
+
+inline constexpr std::size_t kUnreadableMax = 4'096; // enough to see what it is
 
 struct LogRecord {
     LogRecordKind kind = LogRecordKind::order;
@@ -31,7 +36,7 @@ struct LogRecord {
     std::string key; // empty: none
 };
 
-// The same, as it is enqueued: the texts are the caller's.
+// The same, as it is enqueued, and where: the texts are the caller's.
 struct LogRecordView {
     LogRecordKind kind = LogRecordKind::order;
     SaleNo sale;
@@ -40,6 +45,7 @@ struct LogRecordView {
     Units quantity = 0;
     std::string_view user;
     std::string_view key;
+    LogPartition partition; // not among the bytes
 };
 
 void append_record(std::string& out, const LogRecordView& record);

@@ -38,7 +38,8 @@ inline constexpr std::size_t kPurchaseOutcomes = 12; // one more than the larges
 // One attempt to buy. The texts belong to the caller and outlive the purchase.
 struct PurchaseRequest {
     SaleNo sale;
-    OrderId order_id; // made by the serving node before it asks for stock
+    LogPartition partition; // the sale's
+    OrderId order_id;       // made by the serving node before it asks for stock
     std::string_view user;
     Fingerprint user_print;
     std::string_view key;  // empty: none

@@ -30,6 +30,7 @@ struct SaleTerms {
     bool paused = false;
     std::optional<TimePoint> closed_at; // by an operator; a sale that merely ended has none
     std::int64_t version = 1;           // counts changes of the terms
+    LogPartition partition;             // of the order log, for good: chosen at creation
 
     friend bool operator==(const SaleTerms&, const SaleTerms&) = default;
 };

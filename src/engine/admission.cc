@@ -6,13 +6,13 @@ namespace doorbuster {
 
 bool may_be_bound(const SaleView& sale, const PurchaseRequest& request) {
     if (!request.has_key()) return false;
-    return !sale.signals || sale.signals->keys.may_contain(request.key_print);
+    return !sale.signals || sale.signals->may_be_bound(request.key_print);
 }
 
 std::optional<Refusal> refuse_by_sale(const SaleView& sale, TimePoint now) {
     if (auto refusal = refuse_by_state(*sale.terms, now)) return refusal;
     Refusal refusal;
-    if (!sale.signals) {
+    if (!sale.signals || sale.signals->is_cold.load(std::memory_order_relaxed)) {
         refusal.reason = PurchaseOutcome::unavailable;
         return refusal;
     }

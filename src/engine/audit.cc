@@ -28,7 +28,7 @@ std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> r
     std::map<SaleNo, Epoch> barriers;
     for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
     std::map<SaleNo, Tail> tails;
-    LogPosition at = books.next;
+    LogPosition at = books.next.at(kOnlyPartition);
     for (const LogRecord& record : records) {
         const LogPosition position = std::exchange(at, at.next());
         const auto barrier = barriers.find(record.sale);
@@ -177,7 +177,7 @@ Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
 // takes time (reading, adding up) runs on a blocking thread.
 Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sale) {
     const auto pin = reader_.pin(); // nothing between the two is pruned meanwhile
-    const LogPosition queued_to = log_.last_enqueued();
+    const LogPosition queued_to = log_.last_enqueued(kOnlyPartition);
     auto read_books = [this, &sale] { return store_.books(sale); };
     const auto books = co_await blocking_.run(read_books);
     if (!books) co_return tl::make_unexpected(books.error());
@@ -197,7 +197,7 @@ Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sa
     const auto durable = co_await log_.durable(last);
     if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
     auto add_up = [&]() -> Result<void> {
-        const auto tail = read_tail(reader_, books->next, last);
+        const auto tail = read_tail(reader_, books->next.at(kOnlyPartition), last);
         if (!tail) return tl::make_unexpected(tail.error());
         judged.rows = judge(*books, *tail, queued_to, inventory);
         return {};

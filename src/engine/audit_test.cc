@@ -66,7 +66,7 @@ constexpr LogPosition kEnd{1'000}; // behind every tail here
 SaleAudit judge_one(const SaleBooks& sale, const std::vector<LogRecord>& tail,
                     const std::optional<InventoryCount>& count, LogPosition queued_to = kEnd) {
     Books books;
-    books.next = kNext;
+    books.next.set(kOnlyPartition, kNext);
     books.sales.push_back(sale);
     std::map<SaleNo, InventoryCount> inventory;
     if (count) inventory[kSale] = *count;

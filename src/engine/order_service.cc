@@ -35,7 +35,7 @@ Task<Result<Lifecycle::Change>> OrderService::change(OrderChange change) {
     const auto order = co_await find(change.order);
     if (!order) co_return tl::make_unexpected(order.error());
     if (order->status == OrderStatus::queued) {
-        const bool is_stored = co_await writer_.reached(log_.last_enqueued(), kWriterWait);
+        const bool is_stored = co_await progress_.stored(change.order, kWriterWait);
         if (!is_stored) co_return fail(Errc::unavailable, "the order is not in the store yet");
     }
     auto changed = co_await lifecycle_.change(std::move(change));
@@ -46,10 +46,10 @@ Task<Result<Lifecycle::Change>> OrderService::change(OrderChange change) {
     co_return changed;
 }
 
-Task<Result<OrderPage>> OrderService::list(SaleNo sale, const OrderFilter& filter,
+Task<Result<OrderPage>> OrderService::list(const SaleTerms& sale, const OrderFilter& filter,
                                            const std::optional<OrderId>& after, std::size_t limit) {
-    static_cast<void>(co_await writer_.reached(log_.last_enqueued(), kWriterWait));
-    auto read = [&] { return store_.list_orders(sale, filter, after, limit); };
+    static_cast<void>(co_await progress_.caught_up(sale.partition, kWriterWait));
+    auto read = [&] { return store_.list_orders(sale.no, filter, after, limit); };
     co_return co_await blocking_.run(read);
 }
 

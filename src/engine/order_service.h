@@ -9,7 +9,7 @@
 #include "domain/order.h"
 #include "domain/order_life.h"
 #include "engine/lifecycle.h"
-#include "engine/order_writer.h"
+#include "engine/store_progress.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
 #include "runtime/blocking_pool.h"
@@ -22,9 +22,13 @@ namespace doorbuster {
 
 class OrderService {
 public:
-    OrderService(OrderStore& store, OrderLog& log, OrderWriter& writer, Lifecycle& lifecycle,
+    OrderService(OrderStore& store, OrderLog& log, StoreProgress& progress, Lifecycle& lifecycle,
                  BlockingPool& blocking)
-        : store_(store), log_(log), writer_(writer), lifecycle_(lifecycle), blocking_(blocking) {}
+        : store_(store),
+          log_(log),
+          progress_(progress),
+          lifecycle_(lifecycle),
+          blocking_(blocking) {}
 
     // `queued` while only the log has it, never not_found after its 202.
     Task<Result<Order>> find(const OrderId& id);
@@ -33,7 +37,7 @@ public:
     Task<Result<Lifecycle::Change>> change(OrderChange change);
     // Oldest first. Waits a little for the writer, so that every order accepted before the call is
     // there; while the store lags behind for longer, what it has.
-    Task<Result<OrderPage>> list(SaleNo sale, const OrderFilter& filter,
+    Task<Result<OrderPage>> list(const SaleTerms& sale, const OrderFilter& filter,
                                  const std::optional<OrderId>& after, std::size_t limit);
 
 private:
@@ -41,7 +45,7 @@ private:
 
     OrderStore& store_;
     OrderLog& log_;
-    OrderWriter& writer_;
+    StoreProgress& progress_;
     Lifecycle& lifecycle_;
     BlockingPool& blocking_;
 };

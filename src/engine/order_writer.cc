@@ -89,6 +89,14 @@ Task<bool> OrderWriter::reached(LogPosition position, Duration wait_max) {
     co_return is_there;
 }
 
+Task<bool> OrderWriter::stored(const OrderId&, Duration wait_max) {
+    return caught_up(kOnlyPartition, wait_max);
+}
+
+Task<bool> OrderWriter::caught_up(LogPartition, Duration wait_max) {
+    return reached(LogPosition(log_.end().get() - 1), wait_max);
+}
+
 bool OrderWriter::gather(Duration at_most) {
     std::unique_lock lock(mutex_);
     moved_.wait_for(lock, at_most, [&] { return is_stopping_ || waiting_ > 0; });

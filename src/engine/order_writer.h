@@ -19,6 +19,7 @@
 #include "domain/ids.h"
 #include "domain/log_record.h"
 #include "engine/order_tally.h"
+#include "engine/store_progress.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
 #include "runtime/clock.h"
@@ -26,7 +27,7 @@
 
 namespace doorbuster {
 
-class OrderWriter {
+class OrderWriter final : public StoreProgress {
 public:
     struct Options {
         std::size_t batch_max = 5'000; // orders in a transaction
@@ -37,7 +38,7 @@ public:
         std::function<void(std::span<const LogRecord>)> on_stored;
     };
     OrderWriter(OrderLogReader& log, OrderStore& store, const Clock& clock, Options options);
-    ~OrderWriter();
+    ~OrderWriter() override;
     OrderWriter(const OrderWriter&) = delete;
     OrderWriter& operator=(const OrderWriter&) = delete;
 
@@ -49,11 +50,13 @@ public:
     // Waits until the record at `position` is in the store. Errc::timeout.
     [[nodiscard]] Result<void> wait_for(LogPosition position, Duration wait_max);
 
-    // Any core: the same without blocking. False: not within the time.
-    Task<bool> reached(LogPosition position, Duration wait_max);
-
-    // Any thread, cores too.
-    [[nodiscard]] bool is_store_up() const { return store_up_.load(std::memory_order_relaxed); }
+    // StoreProgress
+    Task<bool> reached(LogPosition position, Duration wait_max) override;
+    Task<bool> stored(const OrderId& order, Duration wait_max) override;
+    Task<bool> caught_up(LogPartition partition, Duration wait_max) override;
+    [[nodiscard]] bool is_store_up() const override {
+        return store_up_.load(std::memory_order_relaxed);
+    }
     struct Totals {
         std::atomic<std::uint64_t> batches{0};
         std::atomic<std::uint64_t> orders{0};

@@ -64,7 +64,7 @@ TEST_F(OrderWriterTest, BringsEveryOrderOfTheLogToTheStoreAndSaysSo) {
     ASSERT_TRUE(writer_.wait_for(LogPosition(2'500), kLong));
     EXPECT_EQ(store_.orders().size(), 2'500U);
     enqueue(10);
-    ASSERT_TRUE(writer_.wait_for(log_.last_enqueued(), kLong));
+    ASSERT_TRUE(writer_.wait_for(log_.last_enqueued(kOnlyPartition), kLong));
     EXPECT_EQ(store_.orders().size(), 2'510U);
     EXPECT_TRUE(eventually([&] { return log_.stored() == LogPosition(2'511); }));
     EXPECT_TRUE(eventually([&] { return writer_.totals().orders == 2'510; }));

@@ -102,8 +102,8 @@ Task<Result<std::size_t>> Rebuild::rebuild(std::vector<SaleNo> sales) {
     Snapshot snapshot(parts_.fingerprints);
     const TimePoint keys_since = parts_.clock.now() - kKeysKept;
     auto read = [&] { return parts_.store.read_snapshot(sales, keys_since, snapshot); };
-    const auto position = co_await parts_.blocking.run(read);
-    if (!position) co_return tl::make_unexpected(position.error());
+    const auto done = co_await parts_.blocking.run(read);
+    if (!done) co_return tl::make_unexpected(done.error());
     snapshot.finish();
 
     for (std::size_t i = 0; i < snapshot.images.size(); ++i) {
@@ -153,15 +153,17 @@ Task<Result<void>> Rebuild::fence(const std::vector<StoredSale>& sales) {
         barrier.kind = LogRecordKind::barrier;
         barrier.sale = sale.terms.no;
         barrier.epoch = sale.epoch;
+        barrier.partition = sale.terms.partition;
         // Nothing is held any more under the epoch that the barrier closes.
-        co_await parts_.inventory.begin_rebuild(barrier.sale, barrier.epoch);
+        auto begun = co_await parts_.inventory.begin_rebuild(barrier.sale, barrier.epoch);
+        if (!begun) co_return tl::make_unexpected(std::move(begun.error()));
         const auto position = parts_.log.enqueue(barrier);
         if (!position) co_return fail(Errc::unavailable, "the order log is full");
         last = *position;
     }
     auto durable = co_await parts_.log.durable(last);
     if (!durable) co_return fail(Errc::timeout, "the order log does not take the barrier");
-    const bool is_stored = co_await parts_.writer.reached(last, kWriterWaitMax);
+    const bool is_stored = co_await parts_.progress.reached(last, kWriterWaitMax);
     if (!is_stored) co_return fail(Errc::timeout, "the order writer does not reach the barrier");
     co_return Result<void>();
 }

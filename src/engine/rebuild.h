@@ -11,8 +11,8 @@
 
 #include "base/fingerprint.h"
 #include "engine/order_tally.h"
-#include "engine/order_writer.h"
 #include "engine/sale_directory.h"
+#include "engine/store_progress.h"
 #include "ports/inventory.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
@@ -32,7 +32,7 @@ public:
         BlockingPool& blocking;
         OrderStore& store;
         OrderLog& log;
-        OrderWriter& writer;
+        StoreProgress& progress;
         Inventory& inventory;
         OrderTally& tally;
         const Fingerprinter& fingerprints;

@@ -156,6 +156,7 @@ Task<Step<SaleTerms>> SaleService::lower_stock(const std::string& id, Units unit
     }
     Withdrawal withdrawal;
     withdrawal.sale = terms.no;
+    withdrawal.partition = terms.partition;
     withdrawal.id = OrderId(terms.no, now, kWithdrawalSource, next_withdrawal_.fetch_add(1));
     withdrawal.units = units;
     withdrawal.who = who;
@@ -169,8 +170,8 @@ Task<Step<SaleTerms>> SaleService::lower_stock(const std::string& id, Units unit
     const auto* refusal = std::get_if<Refusal>(&position.error());
     if (key && refusal != nullptr && refusal->reason == PurchaseOutcome::sold_out) {
         // The units may be gone because the same request, sent before, is on its way to the store.
-        const LogPosition last = parts_.log.last_enqueued();
-        static_cast<void>(co_await parts_.writer.reached(last, kWriterWaitMax));
+        const LogPosition last = parts_.log.last_enqueued(withdrawal.partition);
+        static_cast<void>(co_await parts_.progress.reached(last, kWriterWaitMax));
         found = co_await parts_.blocking.run(look);
         if (!found) co_return tl::make_unexpected(Stop(std::move(found.error())));
         if (found->is_done) co_return std::move(found->sale.terms);
@@ -184,7 +185,7 @@ Task<Result<SaleTerms>> SaleService::finish_withdrawal(const std::string& id,
                                                        const std::optional<ChangeKey>& key) {
     const auto durable = co_await parts_.log.durable(position);
     if (!durable) co_return fail(Errc::timeout, kMayStillHappen);
-    const bool is_written = co_await parts_.writer.reached(position, kWriterWaitMax);
+    const bool is_written = co_await parts_.progress.reached(position, kWriterWaitMax);
     if (!is_written) co_return fail(Errc::timeout, kMayStillHappen);
     bool is_withdrawn = false;
     auto look = [&]() -> Result<KeyLook> {

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/order_writer.h"
 #include "engine/rebuild.h"
+#include "engine/store_progress.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
 #include "runtime/blocking_pool.h"
@@ -37,7 +37,7 @@ public:
         Rebuild& rebuild;
         OrderStore& store;
         OrderLog& log;
-        OrderWriter& writer;
+        StoreProgress& progress;
         Inventory& inventory;
         BlockingPool& blocking;
         std::uint64_t random_start = 0; // of the withdrawals' ids, as OrderIdSource wants it

@@ -67,6 +67,20 @@ public:
     }
 
     // OrderLog.
+    bool take_room() override {
+        const std::lock_guard lock(mutex_);
+        if (room_ == 0) return false;
+        --room_;
+        return true;
+    }
+    void return_room() override {
+        const std::lock_guard lock(mutex_);
+        ++room_;
+    }
+    LogPosition append(const LogRecordView& record) override {
+        return_room();
+        return *enqueue(record);
+    }
     std::optional<LogPosition> enqueue(const LogRecordView& record) override {
         const std::lock_guard lock(mutex_);
         if (record.kind != LogRecordKind::barrier || barriers_need_room_) {
@@ -95,7 +109,7 @@ public:
         const std::lock_guard lock(mutex_);
         return durability_ != Durability::untold && position <= durable_;
     }
-    [[nodiscard]] LogPosition last_enqueued() const override {
+    [[nodiscard]] LogPosition last_enqueued(LogPartition) const override {
         const std::lock_guard lock(mutex_);
         return last();
     }

@@ -170,8 +170,8 @@ public:
         }
         return opened;
     }
-    Result<LogPosition> read_snapshot(std::span<const SaleNo> wanted, TimePoint keys_since,
-                                      SaleSnapshotSink& sink) override {
+    Result<void> read_snapshot(std::span<const SaleNo> wanted, TimePoint keys_since,
+                               SaleSnapshotSink& sink) override {
         const std::lock_guard lock(mutex_);
         for (const auto& [no, row] : sales_) {
             if (!is_wanted(wanted, no)) continue;
@@ -187,16 +187,16 @@ public:
                 sink.order(id, order.user, order.key, order.quantity, order.status);
             }
         }
-        return next_;
+        return {};
     }
 
-    Result<ApplyReport> apply(LogPosition from, LogPosition next,
-                              std::span<const LogRecord> records, StockGuard guard) override {
+    Result<ApplyReport> apply(LogPlace from, LogPosition next, std::span<const LogRecord> records,
+                              StockGuard guard) override {
         const std::lock_guard lock(mutex_);
         ++applies_;
         if (failing_applies_.is_due()) return tl::make_unexpected(failing_applies_.error);
-        if (from != next_) return fail(Errc::fenced);
-        next_ = next;
+        if (from.position != next_.at(from.partition)) return fail(Errc::fenced);
+        next_.set(from.partition, next);
         ApplyReport report;
         for (const LogRecord& record : records) apply_one(record, guard, report);
         return report;
@@ -356,6 +356,7 @@ private:
     void apply_one(const LogRecord& record, StockGuard guard, ApplyReport& report) {
         const auto at = sales_.find(record.sale);
         if (at == sales_.end()) {
+            if (record.kind == LogRecordKind::unreadable) ++report.dead_letters;
             if (record.kind != LogRecordKind::order) return;
             ++(dead_.insert(record.order).second ? report.dead_letters : report.duplicates);
             return;
@@ -456,7 +457,7 @@ private:
     mutable std::mutex mutex_; // guards everything below
     const Clock* clock_;
     std::string log_id_;
-    LogPosition next_{1};
+    LogPositions next_;
     std::map<SaleNo, Row> sales_;
     std::map<OrderId, Order> orders_;
     std::set<std::pair<TimePoint, OrderId>> due_; // orders that wait for their payment

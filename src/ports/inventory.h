@@ -15,6 +15,7 @@
 #include "base/fingerprint.h"
 #include "base/result.h"
 #include "domain/ids.h"
+#include "domain/log_record.h"
 #include "domain/purchase.h"
 #include "domain/sale.h"
 #include "domain/stock.h"
@@ -52,12 +53,20 @@ private:
 
 // What every core may see of a sale's stock without a hop. The owner of the stock writes.
 struct StockSignals {
-    explicit StockSignals(std::size_t keys_expected) : keys(keys_expected) {}
+    enum class Keys { all_known, others_add };
+    explicit StockSignals(std::size_t keys_expected, Keys known = Keys::all_known)
+        : keys(keys_expected), keys_known(known) {}
 
     std::atomic<Units> remaining{0};
-    KeyFilter keys; // every key with a hold or an order
+    std::atomic<bool> is_cold{false}; // lost since: to be rebuilt
+    KeyFilter keys;                   // every key with a hold or an order that this process knows
+    const Keys keys_known;            // others_add: other processes bind keys, too
 
     [[nodiscard]] bool sold_out() const { return remaining.load(std::memory_order_acquire) <= 0; }
+    // False: certainly not.
+    [[nodiscard]] bool may_be_bound(const Fingerprint& key) const {
+        return keys_known == Keys::others_add || keys.may_contain(key);
+    }
 };
 
 // A unit held, and the hold's place in the log.
@@ -95,6 +104,7 @@ struct InventoryCount {
 // the caller's.
 struct Withdrawal {
     SaleNo sale;
+    LogPartition partition; // the sale's
     OrderId id;
     Units units = 0;
     std::string_view who; // for the journal
@@ -111,9 +121,13 @@ public:
     // Any core. The bound key's answer, or nullopt.
     virtual Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
                                                             OrderLog& log) = 0;
+    // Any core. The sale as it stands in an inventory that outlives its processes: its signals;
+    // null when it has to be rebuilt: it is cold, or of another epoch than the store's.
+    virtual Task<Result<std::shared_ptr<const StockSignals>>> attach(const SaleTerms& terms,
+                                                                     Epoch epoch) = 0;
     // Any core. A rebuild that opens `epoch` begins, before its barrier is in the log: the sale is
-    // cold until that epoch or a later one is installed.
-    virtual Task<void> begin_rebuild(SaleNo sale, Epoch epoch) = 0;
+    // cold until that epoch or a later one is installed. Errc::fenced when a later one has begun.
+    virtual Task<Result<void>> begin_rebuild(SaleNo sale, Epoch epoch) = 0;
     // Any core. Replaces what was known of the sale. The signals live as long as the inventory;
     // null when a later rebuild has begun: then nothing was changed.
     virtual Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) = 0;
@@ -128,6 +142,17 @@ public:
     virtual Task<Result<void>> release(const SaleTerms& terms, Epoch epoch,
                                        std::span<const OrderId> orders) = 0;
     virtual Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) = 0;
+
+    // A hold is pending from when it is taken until its record was read back. An inventory that
+    // outlives its processes keeps the record meanwhile, so that whoever is alive can append it
+    // again (design.md section 4, rule 8).
+
+    // Any core; does not wait. The record of this hold was read back.
+    virtual void settled(SaleNo sale, const OrderId& order) = 0;
+    // Any core. Records of holds that have been pending for longer than `older_than`, the oldest
+    // first, at most `records_max`.
+    virtual Task<Result<std::vector<LogRecord>>> pending(SaleNo sale, Duration older_than,
+                                                         std::size_t records_max) = 0;
 };
 
 } // namespace doorbuster

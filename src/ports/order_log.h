@@ -22,19 +22,31 @@ class OrderLog {
 public:
     virtual ~OrderLog() = default;
 
-    // Any core. Takes the record's place now, in the caller's turn; it will be written. nullopt
-    // when the log is full (too much not yet durable, or not yet stored): nothing was taken.
+    // Positions on this face are this process's own: in the order of its enqueue() within one
+    // partition, and comparable within it only. A log that nobody else writes to has no others.
+
+    // Any core. Takes room for one record, before anything is held for it. False when the log is
+    // full (too much not yet durable, or not yet stored).
+    virtual bool take_room() = 0;
+    // Any core. The room is not needed after all.
+    virtual void return_room() = 0;
+    // Any core. Takes the record's place now, in the caller's turn, in room that was taken; it will
+    // be written.
+    virtual LogPosition append(const LogRecordView& record) = 0;
+    // Any core. Both at once. nullopt when the log is full: nothing was taken. A barrier always
+    // gets its place.
     virtual std::optional<LogPosition> enqueue(const LogRecordView& record) = 0;
-    // Any core. Completes when everything up to and including `position` has been read back or is
-    // known to be on disk. A Refusal `unavailable` when that takes longer than the deadline: the
-    // record may still become durable.
+    // Any core. Completes when the record at `position`, and everything enqueued to its partition
+    // before, has been read back as valid or is known to be on disk. A Refusal `unavailable` when
+    // its epoch was closed, or when it takes longer than the deadline: then the record may still
+    // become durable.
     virtual Task<Step<void>> durable(LogPosition position) = 0;
-    // Any core. Has everything up to and including `position` become durable already?
+    // Any core. Has it become durable already?
     [[nodiscard]] virtual bool is_durable(LogPosition position) const = 0;
     // Any core. Does it refuse because its disk is full, rather than because it is busy?
     [[nodiscard]] virtual bool is_stalled() const { return false; }
-    // Any core. The last position that was given out; 0 when none was.
-    [[nodiscard]] virtual LogPosition last_enqueued() const = 0;
+    // Any core. The last position of the partition that was given out; 0 when none was.
+    [[nodiscard]] virtual LogPosition last_enqueued(LogPartition partition) const = 0;
     // Any core. Records that were enqueued and are not in the store yet.
     [[nodiscard]] virtual std::uint64_t lag_records() const = 0;
     // Blocking: never on a core. The record of an order that is durable but may not be in the
@@ -43,6 +55,7 @@ public:
 };
 
 struct LogBatch {
+    LogPartition partition;
     std::vector<LogRecord> records; // consecutive
     LogPosition first{1};           // position of records.front()
     LogPosition next{1};            // behind the last record
@@ -54,7 +67,7 @@ public:
     virtual ~LogPin() = default;
 };
 
-// Blocking: never on a core. Any one thread at a time per instance.
+// Reads one partition of the log. Blocking: never on a core. Any one thread at a time per instance.
 class OrderLogReader {
 public:
     virtual ~OrderLogReader() = default;

@@ -34,7 +34,7 @@ struct StoredSale {
 // Which log the store takes its orders from, and how far it has come.
 struct LogBinding {
     std::string log_id; // empty: none yet
-    LogPosition next{1};
+    LogPositions next;
 };
 
 struct ApplyReport {
@@ -90,7 +90,7 @@ struct SaleBooks {
 };
 
 struct Books {
-    LogPosition next{1}; // the snapshot holds exactly the records below this position
+    LogPositions next; // the snapshot holds exactly the records below these
     std::vector<SaleBooks> sales;
 };
 
@@ -169,14 +169,14 @@ public:
     // Opens the next epoch of these sales (all of them when empty) and returns them with it.
     [[nodiscard]] virtual Result<std::vector<StoredSale>>
     next_epochs(std::span<const SaleNo> sales) = 0;
-    // One snapshot of these sales (all when empty), sale by sale. Returns its position. Keys of
-    // sales that were closed before `keys_since` are left out with their orders.
-    [[nodiscard]] virtual Result<LogPosition>
+    // One snapshot of these sales (all when empty), sale by sale. Keys of sales that were closed
+    // before `keys_since` are left out with their orders.
+    [[nodiscard]] virtual Result<void>
     read_snapshot(std::span<const SaleNo> sales, TimePoint keys_since, SaleSnapshotSink& sink) = 0;
 
-    // The writer's thread only. One transaction: the position moves from `from` to `next`, the
-    // records between are applied. Errc::fenced when the position was not at `from`.
-    [[nodiscard]] virtual Result<ApplyReport> apply(LogPosition from, LogPosition next,
+    // The writer's thread only. One transaction: the position of the partition moves from `from` to
+    // `next`, the records between are applied. Errc::fenced when it was not at `from`.
+    [[nodiscard]] virtual Result<ApplyReport> apply(LogPlace from, LogPosition next,
                                                     std::span<const LogRecord> records,
                                                     StockGuard guard) = 0;
 

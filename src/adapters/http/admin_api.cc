@@ -296,7 +296,7 @@ Task<Response> Api::list_orders(const Request& request, std::string_view id) {
     }
     const SaleView* sale = parts_.directory.find(id);
     if (sale == nullptr) co_return problem(Code::not_found, "There is no sale with this id.");
-    const auto orders = co_await parts_.orders.list(sale->terms->no, filter, after, page->limit);
+    const auto orders = co_await parts_.orders.list(*sale->terms, filter, after, page->limit);
     if (!orders) co_return problem(orders.error());
     std::optional<std::string> next_cursor;
     if (orders->next) next_cursor = orders->next->text();

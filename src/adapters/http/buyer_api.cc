@@ -41,6 +41,7 @@ tl::expected<Api::Attempt, Response> Api::parse_purchase(const Request& request,
         return tl::make_unexpected(problem(Code::not_found, "There is no sale with this id."));
     }
     attempt.request.sale = attempt.sale->terms->no;
+    attempt.request.partition = attempt.sale->terms->partition;
     attempt.request.quantity = *quantity;
     attempt.request.key = request.idempotency_key;
     return attempt;

@@ -23,7 +23,9 @@ Stop log_refuses(const OrderLog& log) {
 }
 
 // An answer that tells of an earlier hold leaves when everything enqueued so far is durable.
-LogPosition gate_of(const OrderLog& log) { return log.last_enqueued(); }
+LogPosition gate_of(const OrderLog& log, const Stock& stock) {
+    return log.last_enqueued(stock.terms().partition);
+}
 
 } // namespace
 
@@ -48,15 +50,16 @@ Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, 
     auto decision = entry->stock.decide(request, clock_.now());
     if (!decision) {
         Refusal& refusal = decision.error();
-        if (refusal.order_id) refusal.leaves_at = gate_of(log);
+        if (refusal.order_id) refusal.leaves_at = gate_of(log, entry->stock);
         return tl::make_unexpected(Stop(refusal));
     }
     if (const auto* replayed = std::get_if<OrderReplayed>(&*decision)) {
-        return Reservation{replayed->order, replayed->quantity, gate_of(log), true};
+        return Reservation{replayed->order, replayed->quantity, gate_of(log, entry->stock), true};
     }
     const auto& placed = std::get<OrderPlaced>(*decision);
-    const LogRecordView record{LogRecordKind::order, request.sale, entry->epoch, placed.order,
-                               placed.quantity,      request.user, request.key};
+    const LogRecordView record{
+        LogRecordKind::order, request.sale, entry->epoch, placed.order,
+        placed.quantity,      request.user, request.key,  entry->stock.terms().partition};
     const auto position = log.enqueue(record);
     if (!position) return tl::make_unexpected(log_refuses(log));
     // The key is in the filter before the sale can be seen as sold out.
@@ -81,7 +84,7 @@ Task<Step<std::optional<Reservation>>> MemoryInventory::find_key(const PurchaseR
         if (!decision) return std::optional<Reservation>();
         if (!*decision) return tl::make_unexpected(Stop(decision->error()));
         const auto& replayed = std::get<OrderReplayed>(**decision);
-        return Reservation{replayed.order, replayed.quantity, gate_of(log), true};
+        return Reservation{replayed.order, replayed.quantity, gate_of(log, entry->stock), true};
     };
     co_return co_await call_on(owner(request.sale), turn);
 }
@@ -114,12 +117,19 @@ std::unique_ptr<MemoryInventory::Entry> MemoryInventory::build(SaleImage image) 
     return entry;
 }
 
-Task<void> MemoryInventory::begin_rebuild(SaleNo sale, Epoch epoch) {
-    auto turn = [this, sale, epoch] {
+// Whatever another process has installed is in its own memory.
+Task<Result<std::shared_ptr<const StockSignals>>> MemoryInventory::attach(const SaleTerms&, Epoch) {
+    co_return std::shared_ptr<const StockSignals>();
+}
+
+Task<Result<void>> MemoryInventory::begin_rebuild(SaleNo sale, Epoch epoch) {
+    auto turn = [this, sale, epoch]() -> Result<void> {
         Slot& slot = slot_of(sale);
-        slot.opened = std::max(slot.opened, epoch);
+        if (slot.opened > epoch) return fail(Errc::fenced, "a later rebuild of the sale has begun");
+        slot.opened = epoch;
+        return {};
     };
-    co_await call_on(owner(sale), turn);
+    co_return co_await call_on(owner(sale), turn);
 }
 
 Task<Result<std::shared_ptr<const StockSignals>>> MemoryInventory::install(SaleImage image) {
@@ -157,9 +167,9 @@ Step<LogPosition> MemoryInventory::withdraw_here(const Withdrawal& withdrawal, O
     if (auto decision = entry->stock.decide_withdrawal(withdrawal.units); !decision) {
         return tl::make_unexpected(Stop(decision.error()));
     }
-    const LogRecordView record{LogRecordKind::withdraw, withdrawal.sale,  entry->epoch,
-                               withdrawal.id,           withdrawal.units, withdrawal.who,
-                               withdrawal.key};
+    const LogRecordView record{
+        LogRecordKind::withdraw, withdrawal.sale, entry->epoch,   withdrawal.id,
+        withdrawal.units,        withdrawal.who,  withdrawal.key, entry->stock.terms().partition};
     const auto position = log.enqueue(record);
     if (!position) return tl::make_unexpected(log_refuses(log));
     entry->stock.apply_withdrawal(withdrawal.id, withdrawal.units);
@@ -191,11 +201,16 @@ Task<Result<InventoryCount>> MemoryInventory::count(SaleNo sale, OrderLog& log) 
     auto turn = [this, sale, &log]() -> Result<InventoryCount> {
         const Entry* entry = find(sale);
         if (entry == nullptr) return fail(Errc::not_found, "the sale is cold");
-        return InventoryCount{entry->stock.remaining(), log.last_enqueued(),
-                              entry->stock.terms().version, entry->given_back,
-                              entry->stock.withdrawing()};
+        return InventoryCount{
+            entry->stock.remaining(), log.last_enqueued(entry->stock.terms().partition),
+            entry->stock.terms().version, entry->given_back, entry->stock.withdrawing()};
     };
     co_return co_await call_on(owner(sale), turn);
+}
+
+// Nobody outlives this process who could append them.
+Task<Result<std::vector<LogRecord>>> MemoryInventory::pending(SaleNo, Duration, std::size_t) {
+    co_return std::vector<LogRecord>();
 }
 
 } // namespace doorbuster::memory

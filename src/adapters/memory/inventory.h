@@ -19,13 +19,18 @@ public:
     Task<Step<Reservation>> reserve(const PurchaseRequest& request, OrderLog& log) override;
     Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
                                                     OrderLog& log) override;
-    Task<void> begin_rebuild(SaleNo sale, Epoch epoch) override;
+    Task<Result<std::shared_ptr<const StockSignals>>> attach(const SaleTerms& terms,
+                                                             Epoch epoch) override;
+    Task<Result<void>> begin_rebuild(SaleNo sale, Epoch epoch) override;
     Task<Result<std::shared_ptr<const StockSignals>>> install(SaleImage image) override;
     Task<Result<void>> set_terms(const SaleTerms& terms) override;
     Task<Step<LogPosition>> withdraw(const Withdrawal& withdrawal, OrderLog& log) override;
     Task<Result<void>> release(const SaleTerms& terms, Epoch epoch,
                                std::span<const OrderId> orders) override;
     Task<Result<InventoryCount>> count(SaleNo sale, OrderLog& log) override;
+    void settled(SaleNo, const OrderId&) override {}
+    Task<Result<std::vector<LogRecord>>> pending(SaleNo sale, Duration older_than,
+                                                 std::size_t records_max) override;
 
 private:
     struct Entry {

@@ -81,7 +81,7 @@ protected:
         return found && found->has_value();
     }
     Step<LogPosition> withdraw(std::uint64_t id, Units units, const std::string& key = "") {
-        const Withdrawal withdrawal{kSale, order_no(id), units, "ops", key};
+        const Withdrawal withdrawal{kSale, kOnlyPartition, order_no(id), units, "ops", key};
         return run_on(cores_.at(2), inventory_.withdraw(withdrawal, log_));
     }
     Result<void> release(const SaleTerms& terms, Epoch epoch, const std::vector<OrderId>& orders) {

@@ -148,7 +148,7 @@ Result<LogBinding> SqlOrderStore::log_binding() {
         LogBinding binding;
         Integer next = 1;
         *lease << text::select_log, soci::into(binding.log_id), soci::into(next);
-        binding.next = LogPosition(static_cast<std::uint64_t>(next));
+        binding.next.set(kOnlyPartition, LogPosition(static_cast<std::uint64_t>(next)));
         return binding;
     });
 }
@@ -240,16 +240,12 @@ Result<OrderPage> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& fil
     });
 }
 
-Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
-                                                 TimePoint keys_since, SaleSnapshotSink& sink) {
-    return guarded(name_, "reading the store's snapshot", [&]() -> Result<LogPosition> {
+Result<void> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted, TimePoint keys_since,
+                                          SaleSnapshotSink& sink) {
+    return guarded(name_, "reading the store's snapshot", [&]() -> Result<void> {
         Lease lease(*pool_);
         soci::session& session = *lease;
         const Transaction transaction(lease, Transaction::Kind::read);
-        std::string log_id;
-        Integer position = 1;
-        session << text::select_log, soci::into(log_id), soci::into(position);
-
         std::vector<std::string> id(kFetchRows), user(kFetchRows), key(kFetchRows);
         std::vector<Integer> quantity(kFetchRows), status(kFetchRows);
         std::vector<SaleRow> rows;
@@ -302,7 +298,7 @@ Result<LogPosition> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted,
                 make_room();
             }
         }
-        return LogPosition(static_cast<std::uint64_t>(position));
+        return {};
     });
 }
 
@@ -315,7 +311,7 @@ Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
         Integer position = 1;
         session << text::select_log, soci::into(log_id), soci::into(position);
         Books books;
-        books.next = LogPosition(static_cast<std::uint64_t>(position));
+        books.next.set(kOnlyPartition, LogPosition(static_cast<std::uint64_t>(position)));
         auto rows = sale ? select_sales(session, "WHERE id = :id", *sale)
                          : select_sales(session, "ORDER BY no");
         if (sale && rows.empty()) return fail(Errc::not_found, "sale " + *sale);

@@ -50,11 +50,10 @@ public:
                                                             std::size_t limit) override;
     [[nodiscard]] Result<std::vector<StoredSale>>
     next_epochs(std::span<const SaleNo> sales) override;
-    [[nodiscard]] Result<LogPosition> read_snapshot(std::span<const SaleNo> sales,
-                                                    TimePoint keys_since,
-                                                    SaleSnapshotSink& sink) override;
+    [[nodiscard]] Result<void> read_snapshot(std::span<const SaleNo> sales, TimePoint keys_since,
+                                             SaleSnapshotSink& sink) override;
 
-    [[nodiscard]] Result<ApplyReport> apply(LogPosition from, LogPosition next,
+    [[nodiscard]] Result<ApplyReport> apply(LogPlace from, LogPosition next,
                                             std::span<const LogRecord> records,
                                             StockGuard guard) override;
 

@@ -96,7 +96,8 @@ inline LogRecord barrier(SaleNo sale, std::uint64_t epoch) {
 inline Result<ApplyReport> apply_next(SqlOrderStore& store, const std::vector<LogRecord>& records) {
     const auto binding = store.log_binding();
     if (!binding) return tl::make_unexpected(binding.error());
-    return store.apply(binding->next, binding->next.plus(records.size()), records,
+    return store.apply(binding->next.at(kOnlyPartition),
+                       binding->next.at(kOnlyPartition).plus(records.size()), records,
                        StockGuard::version_and_stock);
 }
 

@@ -103,6 +103,7 @@ bool SqlOrderStore::Writer::is_valid(std::map<SaleNo, SaleBatch>& sales, const L
         }
         return true;
     case LogRecordKind::withdraw: return sale.is_known && epoch == sale.barrier_epoch;
+    case LogRecordKind::unreadable: return true;
     }
     return false;
 }
@@ -322,10 +323,10 @@ bool SqlOrderStore::Writer::lower_stock(SaleBatch& sale, const LogRecord& record
     return true;
 }
 
-Result<ApplyReport> SqlOrderStore::apply(LogPosition from, LogPosition next,
+Result<ApplyReport> SqlOrderStore::apply(LogPlace from, LogPosition next,
                                          std::span<const LogRecord> records, StockGuard guard) {
     switch (guard) {
-    case StockGuard::version_and_stock: return writer_->apply(from, next, records);
+    case StockGuard::version_and_stock: return writer_->apply(from.position, next, records);
     }
     return fail(Errc::invalid, "unknown stock guard");
 }

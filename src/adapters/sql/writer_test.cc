@@ -22,7 +22,7 @@ constexpr StockGuard kGuard = StockGuard::version_and_stock;
 std::vector<std::string> violations_of(SqlOrderStore& store) {
     std::vector<std::string> all;
     const auto books = store.books({});
-    for (const SaleAudit& row : judge(*books, {}, books->next, {})) {
+    for (const SaleAudit& row : judge(*books, {}, books->next.at(kOnlyPartition), {})) {
         all.insert(all.end(), row.violations.begin(), row.violations.end());
     }
     return all;
@@ -51,7 +51,7 @@ TEST(StoringOrders, KeepsEverythingThatTheLogSays) {
     EXPECT_FALSE(stored->expires_at || stored->paid_at || stored->payment_ref);
     EXPECT_EQ(store->find_order(order(sale, 5).order)->key, "");
     EXPECT_EQ(store->find_sale("s")->sold, 4);
-    EXPECT_EQ(store->log_binding()->next, LogPosition(3));
+    EXPECT_EQ(store->log_binding()->next.at(kOnlyPartition), LogPosition(3));
     EXPECT_TRUE(violations_of(*store).empty());
 }
 
@@ -73,7 +73,7 @@ TEST(StoringOrders, MovesThePositionWithTheOrdersOrNotAtAll) {
     EXPECT_TRUE(ahead.error().is(Errc::fenced));
     EXPECT_EQ(status_of(*store, order(sale, 9).order), std::nullopt);
     EXPECT_EQ(store->find_sale("s")->sold, 2);
-    EXPECT_EQ(store->log_binding()->next, LogPosition(3));
+    EXPECT_EQ(store->log_binding()->next.at(kOnlyPartition), LogPosition(3));
     EXPECT_TRUE(violations_of(*store).empty());
     // The paused one may take over where the store really is.
     EXPECT_TRUE(paused->apply(LogPosition(3), LogPosition(4), other, kGuard).has_value());
@@ -210,7 +210,7 @@ TEST(StoringOrders, PutsOrdersOfAnUnknownSaleAside) {
     EXPECT_EQ(report->dead_letters, 1U);
     EXPECT_EQ(status_of(*store, order(SaleNo(99), 2).order), OrderStatus::queued)
         << "promised, until an operator has seen to it";
-    EXPECT_EQ(store->log_binding()->next, LogPosition(4)) << "it stops nobody";
+    EXPECT_EQ(store->log_binding()->next.at(kOnlyPartition), LogPosition(4)) << "it stops nobody";
     EXPECT_TRUE(violations_of(*store).empty());
     EXPECT_EQ(apply_next(*store, {barrier(SaleNo(98), 1), order(sale, 4)})->confirmed, 1U);
 }
@@ -261,7 +261,7 @@ TEST(StoringOrders, AddsUpOverManySales) {
     EXPECT_EQ(confirmed, kOrders);
     const auto books = store->books({});
     ASSERT_EQ(books->sales.size(), kSales);
-    EXPECT_EQ(books->next, LogPosition(kOrders + 1));
+    EXPECT_EQ(books->next.at(kOnlyPartition), LogPosition(kOrders + 1));
     for (std::size_t i = 0; i < kSales; ++i) EXPECT_EQ(books->sales[i].sale.sold, units[i]);
     EXPECT_TRUE(violations_of(*store).empty());
     // All of it once more, with one that is new among them.
@@ -286,7 +286,9 @@ TEST(StoringOrders, ShowsReadersOneMomentAtATime) {
                 const auto books = store->books("s");
                 const auto confirmed =
                     books->sales[0].orders[static_cast<std::size_t>(OrderStatus::confirmed)];
-                if (books->next.get() != static_cast<std::uint64_t>(confirmed) + 1) ++unbalanced;
+                if (books->next.at(kOnlyPartition).get() !=
+                    static_cast<std::uint64_t>(confirmed) + 1)
+                    ++unbalanced;
             } while (!is_done);
             return unbalanced;
         }));

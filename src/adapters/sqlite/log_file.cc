@@ -91,7 +91,8 @@ Result<LogBatch> read_group(Database& database, const std::string& path, std::ui
     }
     auto records = parse_records(body, count);
     if (!records) return tl::make_unexpected(std::move(records.error()));
-    return LogBatch{std::move(*records), LogPosition(first), LogPosition(first + count)};
+    return LogBatch{kOnlyPartition, std::move(*records), LogPosition(first),
+                    LogPosition(first + count)};
 }
 
 Result<LogSnapshot> LogSnapshot::open(const std::string& folder) {

@@ -113,7 +113,7 @@ public:
     }
     // Everything enqueued is durable, and so the next record begins a group.
     void commit() {
-        auto durable = when_durable(log_->last_enqueued());
+        auto durable = when_durable(log_->last_enqueued(kOnlyPartition));
         ASSERT_EQ(durable.wait_for(kPatience), std::future_status::ready);
         ASSERT_TRUE(durable.get());
     }

@@ -187,26 +187,47 @@ void SqliteOrderLog::stop() {
 
 // --- the cores' side -------------------------------------------------------------------------
 
+bool SqliteOrderLog::is_full() const {
+    const std::uint64_t records = filling_->records + rooms_;
+    return is_stopping_ || stalled_.load(std::memory_order_relaxed) ||
+           records >= kGroupRecordsMax ||
+           filling_->first + records - stored_next_.load(std::memory_order_relaxed) >=
+               options_.lag_max;
+}
+
+bool SqliteOrderLog::take_room() {
+    const std::lock_guard lock(mutex_);
+    if (is_full()) return false;
+    ++rooms_;
+    return true;
+}
+
+void SqliteOrderLog::return_room() {
+    const std::lock_guard lock(mutex_);
+    --rooms_;
+}
+
+LogPosition SqliteOrderLog::append(const LogRecordView& record) {
+    std::unique_lock lock(mutex_);
+    --rooms_;
+    return add(record, std::move(lock));
+}
+
 std::optional<LogPosition> SqliteOrderLog::enqueue(const LogRecordView& record) {
-    bool was_empty = false;
-    std::uint64_t position = 0;
-    {
-        const std::lock_guard lock(mutex_);
-        position = filling_->first + filling_->records;
-        const bool is_full =
-            filling_->records >= kGroupRecordsMax ||
-            position - stored_next_.load(std::memory_order_relaxed) >= options_.lag_max;
-        // A barrier has to get through: it is what a rebuild waits for.
-        if (record.kind != LogRecordKind::barrier &&
-            (is_full || is_stopping_ || stalled_.load(std::memory_order_relaxed))) {
-            return std::nullopt;
-        }
-        was_empty = filling_->records == 0;
-        filling_->add(record);
-        last_enqueued_.store(position, std::memory_order_release);
-    }
+    std::unique_lock lock(mutex_);
+    // A barrier has to get through: it is what a rebuild waits for.
+    if (record.kind != LogRecordKind::barrier && is_full()) return std::nullopt;
+    return add(record, std::move(lock));
+}
+
+LogPosition SqliteOrderLog::add(const LogRecordView& record, std::unique_lock<std::mutex> lock) {
+    const LogPosition position(filling_->first + filling_->records);
+    const bool was_empty = filling_->records == 0;
+    filling_->add(record);
+    last_enqueued_.store(position.get(), std::memory_order_release);
+    lock.unlock();
     if (was_empty) arrived_.notify_one();
-    return LogPosition(position);
+    return position;
 }
 
 std::size_t SqliteOrderLog::here() const {
@@ -244,7 +265,7 @@ bool SqliteOrderLog::is_durable(LogPosition position) const {
     return position.get() <= durable_to_.load(std::memory_order_seq_cst);
 }
 
-LogPosition SqliteOrderLog::last_enqueued() const {
+LogPosition SqliteOrderLog::last_enqueued(LogPartition) const {
     return LogPosition(last_enqueued_.load(std::memory_order_acquire));
 }
 

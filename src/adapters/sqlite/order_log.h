@@ -59,13 +59,16 @@ public:
     void stop();
 
     // OrderLog
+    bool take_room() override;
+    void return_room() override;
+    LogPosition append(const LogRecordView& record) override;
     std::optional<LogPosition> enqueue(const LogRecordView& record) override;
     Task<Step<void>> durable(LogPosition position) override;
     [[nodiscard]] bool is_durable(LogPosition position) const override;
     [[nodiscard]] bool is_stalled() const override {
         return stalled_.load(std::memory_order_relaxed);
     }
-    [[nodiscard]] LogPosition last_enqueued() const override;
+    [[nodiscard]] LogPosition last_enqueued(LogPartition partition) const override;
     [[nodiscard]] std::uint64_t lag_records() const override;
     [[nodiscard]] Result<std::optional<LogRecord>> find(const OrderId& order) override;
 
@@ -129,9 +132,13 @@ private:
     LatencyBuckets commit_seconds_;
 
     // Between the cores and the log's thread.
-    mutable std::mutex mutex_; // guards the next four
+    [[nodiscard]] bool is_full() const; // with the mutex
+    LogPosition add(const LogRecordView& record, std::unique_lock<std::mutex> lock);
+
+    mutable std::mutex mutex_; // guards the next five
     std::condition_variable arrived_;
     std::unique_ptr<Group> filling_;
+    std::size_t rooms_ = 0; // taken, and nothing appended yet
     bool is_stopping_ = false;
     // Groups that are not in the store yet: position, and the times their orders lie between.
     struct GroupNote {

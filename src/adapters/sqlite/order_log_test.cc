@@ -40,7 +40,7 @@ TEST(OrderLog, KeepsEveryRecordInOrderWhoeverEnqueuedIt) {
     for (std::thread& thread : threads) thread.join();
     log.commit();
 
-    EXPECT_EQ(log->last_enqueued(), LogPosition(kThreads * kEach));
+    EXPECT_EQ(log->last_enqueued(kOnlyPartition), LogPosition(kThreads * kEach));
     EXPECT_EQ(log->end(), LogPosition(kThreads * kEach + 1));
     const std::vector<LogRecord> records = log.read_all(LogPosition(1));
     ASSERT_EQ(records.size(), kThreads * kEach);
@@ -109,7 +109,7 @@ TEST(OrderLog, FindsItsEndAgain) {
         LiveLog log(options_for(folder.path()));
         EXPECT_TRUE(log->is_new());
         EXPECT_EQ(log->end(), LogPosition(1));
-        EXPECT_EQ(log->last_enqueued(), LogPosition(0));
+        EXPECT_EQ(log->last_enqueued(kOnlyPartition), LogPosition(0));
         id = log->id();
         for (std::uint64_t n = 1; n <= 10; ++n) {
             log.add(order(n));
@@ -121,7 +121,7 @@ TEST(OrderLog, FindsItsEndAgain) {
     EXPECT_EQ(log->id(), id);
     EXPECT_EQ(log->first(), LogPosition(1));
     EXPECT_EQ(log->end(), LogPosition(11));
-    EXPECT_EQ(log->last_enqueued(), LogPosition(10));
+    EXPECT_EQ(log->last_enqueued(kOnlyPartition), LogPosition(10));
     EXPECT_TRUE(log->is_durable(LogPosition(10)));
     EXPECT_EQ(log->lag_records(), 10U) << "until the store's position is known";
     log->stored(LogPosition(8));
@@ -202,7 +202,7 @@ TEST(OrderLog, RefusesOrdersWhileTheStoreIsTooFarBehind) {
     log.commit();
     EXPECT_EQ(log->lag_records(), 3U);
     EXPECT_EQ(log->enqueue(order(4)), std::nullopt);
-    EXPECT_EQ(log->last_enqueued(), LogPosition(3)) << "nothing was taken";
+    EXPECT_EQ(log->last_enqueued(kOnlyPartition), LogPosition(3)) << "nothing was taken";
     EXPECT_EQ(log->enqueue(barrier(9)), LogPosition(4)) << "a rebuild waits for its barrier";
     log.commit();
     log->stored(LogPosition(3));
@@ -242,7 +242,7 @@ TEST(OrderLog, FindsAnOrderUntilItIsInTheStore) {
 
 // Enough records for a prune: 65,536 and more, all stored.
 void fill_and_store(LiveLog& log, std::uint64_t count) {
-    const std::uint64_t from = log->last_enqueued().get();
+    const std::uint64_t from = log->last_enqueued(kOnlyPartition).get();
     for (std::uint64_t n = 1; n <= count; ++n) log.add(order(from + n));
     log.commit();
     log->stored(log->end());
