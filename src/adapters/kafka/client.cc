@@ -23,15 +23,13 @@ constexpr std::array kDefaults = {
     Property{"socket.keepalive.enable", "true"},
     // A broker that does not answer for so long is taken for dead and connected to again. Within
     // it lies a broker's own 9 s until the cluster takes it for dead.
-    Property{"socket.timeout.ms", "10000"},
-    Property{"socket.connection.setup.timeout.ms", "5000"},
+    Property{"socket.timeout.ms", "10000"}, Property{"socket.connection.setup.timeout.ms", "5000"},
     Property{"reconnect.backoff.ms", "50"},
     Property{"reconnect.backoff.max.ms", "1000"}, // purchases go on within a second of its return
     Property{"topic.metadata.refresh.interval.ms", "60000"}, // new partitions reach the writers
 };
 constexpr std::array kFixed = {
     Property{"allow.auto.create.topics", "false"},
-    Property{"log.configwarn", "false"}, // a producer's property is no mistake in a consumer
 };
 
 constexpr std::array kProducerDefaults = {
@@ -48,8 +46,7 @@ constexpr std::array kProducerDefaults = {
     Property{"queue.buffering.max.kbytes", "65536"},
 };
 constexpr std::array kProducerFixed = {
-    Property{"acks", "all"},
-    Property{"enable.idempotence", "true"},
+    Property{"acks", "all"}, Property{"enable.idempotence", "true"},
     Property{"delivery.report.only.error", "true"}, // a yes is the read-back, not the report
 };
 
@@ -59,7 +56,7 @@ constexpr std::array kConsumerDefaults = {
     Property{"queued.max.messages.kbytes", "16384"},
 };
 constexpr std::array kConsumerFixed = {
-    Property{"auto.offset.reset", "error"}, // what is missing is never skipped
+    Property{"auto.offset.reset", "error"},          // what is missing is never skipped
     Property{"isolation.level", "read_uncommitted"}, // a stranger's transaction holds nobody up
     Property{"enable.auto.commit", "false"},
     Property{"enable.auto.offset.store", "false"},
@@ -122,8 +119,8 @@ RoleProperties properties_of(Role role) {
 
 Result<void> configure(rd_kafka_conf_t* conf, const Settings& settings, Role role) {
     const RoleProperties ours = properties_of(role);
-    for (const auto part : {std::span<const Property>(kDefaults), ours.defaults,
-                            ours.more_defaults}) {
+    for (const auto part :
+         {std::span<const Property>(kDefaults), ours.defaults, ours.more_defaults}) {
         if (auto done = set_all(conf, part); !done) return done;
     }
     if (role == Role::producer) {
@@ -151,6 +148,7 @@ void Client::Close::operator()(rd_kafka_t* handle) const noexcept {
 void Client::on_log(const rd_kafka_t* handle, int level, const char* facility, const char* text) {
     const auto* context = static_cast<const Context*>(rd_kafka_opaque(handle));
     if (level > LOG_WARNING || context == nullptr || !context->notice) return;
+    if (std::string_view(facility) == "CONFWARN") return; // a producer's property in a consumer
     context->notice(std::string("kafka: ") + facility + ": " + text);
 }
 

@@ -62,8 +62,7 @@ private:
     };
 
     Client() = default;
-    static void on_log(const rd_kafka_t* handle, int level, const char* facility,
-                       const char* text);
+    static void on_log(const rd_kafka_t* handle, int level, const char* facility, const char* text);
     static void on_rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t code,
                              rd_kafka_topic_partition_list_t* partitions, void* opaque);
 
@@ -87,6 +86,10 @@ private:
 }
 [[nodiscard]] inline LogPartition to_partition(std::int32_t partition) {
     return LogPartition(static_cast<std::uint32_t>(partition));
+}
+[[nodiscard]] inline std::string_view bytes_of(const rd_kafka_message_t& message) {
+    if (message.payload == nullptr) return {};
+    return {static_cast<const char*>(message.payload), message.len};
 }
 // librdkafka's time-outs are ints of milliseconds; -1 would be for ever.
 [[nodiscard]] int to_ms(Duration wait);

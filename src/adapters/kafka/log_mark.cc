@@ -27,11 +27,6 @@ std::string_view key_of(const rd_kafka_message_t& message) {
     return {static_cast<const char*>(message.key), message.key_len};
 }
 
-std::string_view bytes_of(const rd_kafka_message_t& message) {
-    if (message.payload == nullptr) return {};
-    return {static_cast<const char*>(message.payload), message.len};
-}
-
 std::optional<LogMark> mark_of(const rd_kafka_message_t& message) {
     const std::string_view key = key_of(message);
     if (!key.starts_with(kPrefix) || key.size() > kPrefix.size() + kIdMax) return std::nullopt;
@@ -122,9 +117,10 @@ Result<LogMark> open_mark(const Client& client, RangeReader& reader, const OpenO
             if (*mark) return std::move(**mark);
         }
         if (!is_empty) {
-            return fail(Errc::invalid, "topic " + topic + " holds records that are not "
-                                                          "doorbuster's: give kafka.topic a topic "
-                                                          "of its own");
+            return fail(Errc::invalid, "topic " + topic +
+                                           " holds records that are not "
+                                           "doorbuster's: give kafka.topic a topic "
+                                           "of its own");
         }
         if (deadline.has_passed()) {
             return fail(Errc::timeout, "writing the first record of topic " + topic);

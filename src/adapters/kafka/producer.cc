@@ -20,20 +20,20 @@ void* to_opaque(std::uint64_t tag) {
     return reinterpret_cast<void*>(tag);
 }
 
-std::uint64_t to_tag(const void* opaque) {
-    return reinterpret_cast<std::uint64_t>(opaque);
-}
+std::uint64_t to_tag(const void* opaque) { return reinterpret_cast<std::uint64_t>(opaque); }
 
 } // namespace
 
 Producer::Producer(Settings settings, std::string key, Notice notice, OnFailed on_failed)
-    : settings_(std::move(settings)), key_(std::move(key)), notice_(std::move(notice)),
+    : settings_(std::move(settings)),
+      key_(std::move(key)),
+      notice_(std::move(notice)),
       on_failed_(std::move(on_failed)) {}
 
-Result<std::unique_ptr<Producer>> Producer::open(Settings settings, std::string key,
-                                                 Notice notice, OnFailed on_failed) {
-    std::unique_ptr<Producer> producer(new Producer(std::move(settings), std::move(key),
-                                                    std::move(notice), std::move(on_failed)));
+Result<std::unique_ptr<Producer>> Producer::open(Settings settings, std::string key, Notice notice,
+                                                 OnFailed on_failed) {
+    std::unique_ptr<Producer> producer(
+        new Producer(std::move(settings), std::move(key), std::move(notice), std::move(on_failed)));
     auto instance = producer->make_instance();
     if (!instance) return tl::make_unexpected(instance.error());
     producer->instance_ = std::move(*instance);
@@ -41,9 +41,7 @@ Result<std::unique_ptr<Producer>> Producer::open(Settings settings, std::string 
     return producer;
 }
 
-Producer::~Producer() {
-    stop(Duration(0));
-}
+Producer::~Producer() { stop(Duration(0)); }
 
 Result<std::unique_ptr<Producer::Instance>> Producer::make_instance() const {
     auto client = Client::open(settings_, Role::producer, notice_);
@@ -61,9 +59,8 @@ bool Producer::produce(LogPartition partition, std::string_view bytes, std::uint
     const std::shared_lock lock(instance_mutex_, std::try_to_lock);
     if (!lock || instance_ == nullptr) return false;
     void* payload = const_cast<char*>(bytes.data()); // copied, not changed
-    return rd_kafka_produce(instance_->topic.get(), to_int(partition), RD_KAFKA_MSG_F_COPY,
-                            payload, bytes.size(), key_.data(), key_.size(),
-                            to_opaque(tag)) == 0;
+    return rd_kafka_produce(instance_->topic.get(), to_int(partition), RD_KAFKA_MSG_F_COPY, payload,
+                            bytes.size(), key_.data(), key_.size(), to_opaque(tag)) == 0;
 }
 
 std::string Producer::trouble() const {
@@ -157,16 +154,22 @@ void Producer::run() {
     }
 }
 
-void Producer::stop(Duration wait_max) {
-    if (!thread_.joinable()) return;
-    {
-        const Deadline deadline(wait_max);
+// In steps, since the poll thread may have to put a new instance in place meanwhile.
+void Producer::flush(Duration wait_max) {
+    const Deadline deadline(wait_max);
+    while (!deadline.has_passed()) {
         const std::shared_lock lock(instance_mutex_);
-        // In steps, since the poll thread may have to change the instance meanwhile.
-        if (instance_ != nullptr && wait_max > Duration(0)) {
-            rd_kafka_flush(instance_->client.get(), to_ms(deadline.left()));
+        if (instance_ == nullptr) return; // its records are reported as failed already
+        if (rd_kafka_flush(instance_->client.get(), to_ms(deadline.left(kPoll))) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return;
         }
     }
+}
+
+void Producer::stop(Duration wait_max) {
+    if (!thread_.joinable()) return;
+    flush(wait_max);
     {
         const std::lock_guard lock(mutex_);
         is_stopping_ = true;

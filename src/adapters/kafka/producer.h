@@ -28,8 +28,8 @@ class Producer {
 public:
     using OnFailed = std::function<void(std::span<const std::uint64_t>, const Error&)>;
 
-    [[nodiscard]] static Result<std::unique_ptr<Producer>>
-    open(Settings settings, std::string key, Notice notice, OnFailed on_failed);
+    [[nodiscard]] static Result<std::unique_ptr<Producer>> open(Settings settings, std::string key,
+                                                                Notice notice, OnFailed on_failed);
     ~Producer();
     Producer(const Producer&) = delete;
     Producer& operator=(const Producer&) = delete;
@@ -40,7 +40,7 @@ public:
     [[nodiscard]] std::string trouble() const;
     // Any thread. How often a fatal error has made a new instance necessary.
     [[nodiscard]] std::uint64_t renewals() const { return renewals_.load(); }
-    // Any thread, for tests: what librdkafka's mock cluster belongs to.
+    // Blocking. Sends what was taken, up to `wait_max`, and reports the rest as failed.
     void stop(Duration wait_max);
 
 private:
@@ -58,6 +58,7 @@ private:
     void report(rd_kafka_event_t* event);
     void empty(Instance& instance);
     void renew();
+    void flush(Duration wait_max);
     void set_trouble(std::string text);
 
     const Settings settings_;

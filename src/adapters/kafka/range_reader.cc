@@ -7,9 +7,7 @@ namespace doorbuster::kafka {
 RangeReader::RangeReader(const Client& client, std::string topic)
     : client_(client), name_(std::move(topic)), topic_(client.topic(name_)) {}
 
-RangeReader::~RangeReader() {
-    leave();
-}
+RangeReader::~RangeReader() { leave(); }
 
 void RangeReader::leave() {
     if (!session_) return;
@@ -23,17 +21,17 @@ Result<void> RangeReader::go_to(LogPlace from) {
     }
     leave();
     Session session{from.partition, from.position, client_.new_queue()};
-    if (rd_kafka_consume_start_queue(topic_.get(), to_int(from.partition),
-                                     to_offset(from.position), session.queue.get()) != 0) {
+    if (rd_kafka_consume_start_queue(topic_.get(), to_int(from.partition), to_offset(from.position),
+                                     session.queue.get()) != 0) {
         return tl::make_unexpected(to_error(rd_kafka_last_error(), "reading topic " + name_));
     }
     session_ = std::move(session);
     return {};
 }
 
-Result<std::size_t>
-RangeReader::read(LogPlace from, LogPosition to, std::size_t records_max, Duration wait_max,
-                  const std::function<void(const rd_kafka_message_t&)>& visit) {
+Result<std::size_t> RangeReader::read(LogPlace from, LogPosition to, std::size_t records_max,
+                                      Duration wait_max,
+                                      const std::function<void(const rd_kafka_message_t&)>& visit) {
     if (from.position >= to || records_max == 0) return std::size_t{0};
     const Deadline deadline(wait_max);
     const std::unique_lock lock(mutex_, wait_max);
@@ -58,10 +56,9 @@ RangeReader::read(LogPlace from, LogPosition to, std::size_t records_max, Durati
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             const auto code = message->err;
             leave();
-            return tl::make_unexpected(
-                to_error(code, "topic " + name_ + ", partition " +
-                                   std::to_string(from.partition.get()) + ", position " +
-                                   std::to_string(from.position.get())));
+            return tl::make_unexpected(to_error(
+                code, "topic " + name_ + ", partition " + std::to_string(from.partition.get()) +
+                          ", position " + std::to_string(from.position.get())));
         }
         if (at >= to) {
             leave();

@@ -77,14 +77,14 @@ Result<void> check(const Settings& settings) {
         return fail(Errc::invalid, "kafka.group is empty: the order writers share one group");
     }
     if (settings.partitions == 0 || settings.partitions > kPartitionsMax) {
-        return fail(Errc::invalid, "kafka.partitions must be 1 to " +
-                                       std::to_string(kPartitionsMax));
+        return fail(Errc::invalid,
+                    "kafka.partitions must be 1 to " + std::to_string(kPartitionsMax));
     }
     for (const auto& [property, value] : settings.properties) {
         const auto why = why_protected(property);
         if (!why.empty()) {
-            return fail(Errc::invalid, "kafka.properties: " + property +
-                                           " cannot be set: " + std::string(why));
+            return fail(Errc::invalid,
+                        "kafka.properties: " + property + " cannot be set: " + std::string(why));
         }
     }
     return {};

@@ -28,7 +28,7 @@ struct Settings {
     std::string topic;
     std::string group; // of the order writers
     std::uint32_t partitions = kPartitionsDefault;
-    std::uint32_t replication_factor = 0; // 0: three, or as many as there are brokers
+    std::uint32_t replication_factor = 0;          // 0: three, or as many as there are brokers
     std::map<std::string, std::string> properties; // librdkafka's own: TLS, SASL, tuning
 };
 

@@ -28,7 +28,8 @@ struct Free {
 using CText = std::unique_ptr<char, Free>;
 
 void pause(const Deadline& deadline) {
-    std::this_thread::sleep_for(deadline.left(kLookAgain)); // poll: nobody tells us when it is there
+    std::this_thread::sleep_for(
+        deadline.left(kLookAgain)); // poll: nobody tells us when it is there
 }
 
 Places every_partition(const std::string& topic, std::uint32_t partitions, std::int64_t offset) {
@@ -48,8 +49,8 @@ Result<std::vector<LogPosition>> ask_offsets(const Client& client, const std::st
     for (;;) {
         // A time stamp of -1 means the end, of -2 the beginning, in the protocol itself.
         const Places places = every_partition(topic, partitions, which);
-        auto code = rd_kafka_offsets_for_times(client.get(), places.get(),
-                                               to_ms(deadline.left(kAskMax)));
+        auto code =
+            rd_kafka_offsets_for_times(client.get(), places.get(), to_ms(deadline.left(kAskMax)));
         std::vector<LogPosition> positions;
         for (int i = 0; i < places->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
             code = places->elems[i].err;
@@ -88,8 +89,7 @@ Result<void> create_topic(const Client& client, const Settings& settings, std::u
     std::array<char, 512> text{};
     const NewTopic topic(rd_kafka_NewTopic_new(settings.topic.c_str(),
                                                static_cast<int>(settings.partitions),
-                                               static_cast<int>(copies), text.data(),
-                                               text.size()));
+                                               static_cast<int>(copies), text.data(), text.size()));
     if (topic == nullptr) return fail(Errc::invalid, doing + ": " + text.data());
     for (const auto& [name, value] : new_topic_config(copies)) {
         rd_kafka_NewTopic_set_config(topic.get(), name.c_str(), value.c_str());
@@ -101,9 +101,8 @@ Result<void> create_topic(const Client& client, const Settings& settings, std::u
     const Event event = wait_for(queue, RD_KAFKA_EVENT_CREATETOPICS_RESULT, wait_max);
     if (event == nullptr) return fail(Errc::timeout, doing);
     if (const auto code = rd_kafka_event_error(event.get()); code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return tl::make_unexpected(
-            Error{make_error_code(errc_of(code)),
-                  doing + ": " + rd_kafka_event_error_string(event.get())});
+        return tl::make_unexpected(Error{make_error_code(errc_of(code)),
+                                         doing + ": " + rd_kafka_event_error_string(event.get())});
     }
     std::size_t count = 0;
     const auto* results = rd_kafka_CreateTopics_result_topics(
@@ -284,8 +283,7 @@ Result<TopicInfo> open_topic(const Client& client, const OpenOptions& options) {
     TopicInfo info;
     info.cluster_id = cluster.get();
     info.partitions = facts.partitions;
-    if (const auto found = facts.config.find("min.insync.replicas");
-        found != facts.config.end()) {
+    if (const auto found = facts.config.find("min.insync.replicas"); found != facts.config.end()) {
         info.min_insync = static_cast<std::uint32_t>(std::max(1, std::atoi(found->second.c_str())));
     }
     return info;

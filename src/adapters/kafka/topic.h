@@ -37,11 +37,11 @@ struct Bounds { // a partition holds the positions [first, end)
 [[nodiscard]] Result<TopicState> ask_topic(const Client& client, const std::string& topic,
                                            Duration wait_max);
 // Of every partition, `partitions` of them.
-[[nodiscard]] Result<std::vector<LogPosition>>
-ask_ends(const Client& client, const std::string& topic, std::uint32_t partitions,
-         Duration wait_max);
-[[nodiscard]] Result<std::vector<Bounds>> ask_bounds(const Client& client,
-                                                     const std::string& topic,
+[[nodiscard]] Result<std::vector<LogPosition>> ask_ends(const Client& client,
+                                                        const std::string& topic,
+                                                        std::uint32_t partitions,
+                                                        Duration wait_max);
+[[nodiscard]] Result<std::vector<Bounds>> ask_bounds(const Client& client, const std::string& topic,
                                                      std::uint32_t partitions, Duration wait_max);
 
 // Makes the topic where there is none; refuses one that would lose orders (Errc::invalid, with the

@@ -19,11 +19,14 @@ public:
         check_copies();
         check_size();
         if (facts_.partitions < settings_.partitions) {
-            warn("it has " + std::to_string(facts_.partitions) + " partitions, kafka.partitions "
-                 "says " + std::to_string(settings_.partitions) + "; to add some: kafka-topics.sh "
-                 "--bootstrap-server " + settings_.brokers + " --alter --topic " +
-                 settings_.topic + " --partitions " + std::to_string(settings_.partitions) +
-                 ", then restart every doorbuster");
+            warn("it has " + std::to_string(facts_.partitions) +
+                 " partitions, kafka.partitions "
+                 "says " +
+                 std::to_string(settings_.partitions) +
+                 "; to add some: kafka-topics.sh "
+                 "--bootstrap-server " +
+                 settings_.brokers + " --alter --topic " + settings_.topic + " --partitions " +
+                 std::to_string(settings_.partitions) + ", then restart every doorbuster");
         }
         return std::move(verdict_);
     }
@@ -43,8 +46,8 @@ private:
     }
     [[nodiscard]] std::string mend(const std::string& key_and_value) const {
         return "; mend it: kafka-configs.sh --bootstrap-server " + settings_.brokers +
-               " --alter --entity-type topics --entity-name " + settings_.topic +
-               " --add-config " + key_and_value;
+               " --alter --entity-type topics --entity-name " + settings_.topic + " --add-config " +
+               key_and_value;
     }
     [[nodiscard]] std::string mend_copies() const {
         return "; give it more with kafka-reassign-partitions.sh --bootstrap-server " +
@@ -65,8 +68,7 @@ private:
         }
         if (const auto bytes = number("retention.bytes"); bytes && *bytes >= 0) {
             refuse("retention.bytes = " + std::to_string(*bytes) +
-                   " deletes orders that the store may not have yet" +
-                   mend("retention.bytes=-1"));
+                   " deletes orders that the store may not have yet" + mend("retention.bytes=-1"));
         }
         const auto kept_ms = number("retention.ms");
         if (!kept_ms || *kept_ms < 0) return;
@@ -137,9 +139,7 @@ std::uint32_t replication_of(const Settings& settings, std::uint32_t brokers) {
     return std::clamp(brokers, 1U, kReplicationDefault);
 }
 
-std::uint32_t min_insync_of(std::uint32_t replication) {
-    return replication >= 3 ? 2 : 1;
-}
+std::uint32_t min_insync_of(std::uint32_t replication) { return replication >= 3 ? 2 : 1; }
 
 std::vector<std::pair<std::string, std::string>> new_topic_config(std::uint32_t replication) {
     return {

@@ -23,7 +23,7 @@ inline constexpr std::int64_t kBatchBytesMax = 256 * 1024;
 struct TopicFacts {
     std::uint32_t brokers = 0;
     std::uint32_t partitions = 0;
-    std::uint32_t replicas_min = 0; // of the partition with the fewest
+    std::uint32_t replicas_min = 0;            // of the partition with the fewest
     std::map<std::string, std::string> config; // the values in force; may be empty (not allowed)
 };
 
