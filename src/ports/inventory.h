@@ -94,10 +94,15 @@ struct SaleImage {
 
 struct InventoryCount {
     Units remaining = 0;
-    LogPosition log_end; // every hold counted has its record at or below this position
+    // Every hold counted has its record at or below this position of the sale's partition. An
+    // inventory that does not take hold and place in one turn cannot say; then the last two help:
+    // nothing pending, and no move between two counts, is a moment at which the log has all holds.
+    std::optional<LogPosition> log_end;
     std::int64_t terms_version = 0;
-    Units given_back = 0;  // of the store's, what is released here: see SaleImage
-    Units withdrawing = 0; // held for operators' withdrawals
+    Units given_back = 0;     // of the store's, what is released here: see SaleImage
+    Units withdrawing = 0;    // held for operators' withdrawals
+    std::int64_t moves = 0;   // counts what changes the sale's holds
+    std::int64_t pending = 0; // holds whose record nobody has seen in the log yet
 };
 
 // Units that an operator takes out of a sale's stock (design.md section 4, rule 11). The texts are

@@ -201,9 +201,13 @@ Task<Result<InventoryCount>> MemoryInventory::count(SaleNo sale, OrderLog& log) 
     auto turn = [this, sale, &log]() -> Result<InventoryCount> {
         const Entry* entry = find(sale);
         if (entry == nullptr) return fail(Errc::not_found, "the sale is cold");
-        return InventoryCount{
-            entry->stock.remaining(), log.last_enqueued(entry->stock.terms().partition),
-            entry->stock.terms().version, entry->given_back, entry->stock.withdrawing()};
+        InventoryCount count;
+        count.remaining = entry->stock.remaining();
+        count.log_end = log.last_enqueued(entry->stock.terms().partition);
+        count.terms_version = entry->stock.terms().version;
+        count.given_back = entry->given_back;
+        count.withdrawing = entry->stock.withdrawing();
+        return count;
     };
     co_return co_await call_on(owner(sale), turn);
 }
