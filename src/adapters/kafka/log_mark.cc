@@ -88,16 +88,6 @@ LogMark new_mark(const OpenOptions& options, const TopicInfo& info, bool was_use
     return LogMark(options.new_log_id);
 }
 
-} // namespace
-
-bool LogMark::is_foreign(const rd_kafka_message_t& message) const {
-    const std::string_view key = key_of(message);
-    if (key == key_ || !key.starts_with(kPrefix)) return false;
-    // Two processes that found the topic empty both wrote a mark: the second one means nothing.
-    static const std::string kMarkBytes = mark_bytes();
-    return bytes_of(message) != kMarkBytes;
-}
-
 Result<LogMark> open_mark(const Client& client, RangeReader& reader, const OpenOptions& options,
                           const TopicInfo& info) {
     const std::string& topic = options.settings.topic;
@@ -128,6 +118,25 @@ Result<LogMark> open_mark(const Client& client, RangeReader& reader, const OpenO
         auto done = append_mark(options, new_mark(options, info, was_used), deadline.left());
         if (!done) return tl::make_unexpected(done.error());
     }
+}
+
+} // namespace
+
+bool LogMark::is_foreign(const rd_kafka_message_t& message) const {
+    const std::string_view key = key_of(message);
+    if (key == key_ || !key.starts_with(kPrefix)) return false;
+    // Two processes that found the topic empty both wrote a mark: the second one means nothing.
+    static const std::string kMarkBytes = mark_bytes();
+    return bytes_of(message) != kMarkBytes;
+}
+
+Result<OpenedLog> open_log(const Client& client, RangeReader& reader, const OpenOptions& options) {
+    auto info = open_topic(client, options);
+    if (!info) return tl::make_unexpected(info.error());
+    auto mark = open_mark(client, reader, options, *info);
+    if (!mark) return tl::make_unexpected(mark.error());
+    std::string id = info->cluster_id + "/" + std::string(mark->id());
+    return OpenedLog{std::move(*info), std::move(*mark), std::move(id)};
 }
 
 } // namespace doorbuster::kafka

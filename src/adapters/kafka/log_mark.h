@@ -35,12 +35,15 @@ private:
     std::string key_ = "log:";
 };
 
-// The log's mark; appends it when the topic is empty. Errc::invalid: the topic is somebody else's.
-[[nodiscard]] Result<LogMark> open_mark(const Client& client, RangeReader& reader,
-                                        const OpenOptions& options, const TopicInfo& info);
+struct OpenedLog {
+    TopicInfo topic;
+    LogMark mark;
+    std::string id; // for the store
+};
 
-[[nodiscard]] inline std::string log_id(const TopicInfo& info, const LogMark& mark) {
-    return info.cluster_id + "/" + std::string(mark.id());
-}
+// Opens the topic (topic.h), then finds its mark, or appends it when the topic is empty.
+// Errc::invalid: the topic is somebody else's, or would lose orders.
+[[nodiscard]] Result<OpenedLog> open_log(const Client& client, RangeReader& reader,
+                                         const OpenOptions& options);
 
 } // namespace doorbuster::kafka

@@ -27,13 +27,9 @@ Result<std::unique_ptr<KafkaTransport>> KafkaTransport::open(OpenOptions options
     if (!client) return tl::make_unexpected(client.error());
     std::unique_ptr<KafkaTransport> self(
         new KafkaTransport(std::move(options), std::move(*client)));
-    auto info = open_topic(self->client_, self->options_);
-    if (!info) return tl::make_unexpected(info.error());
-    self->info_ = std::move(*info);
-    auto mark = open_mark(self->client_, self->reader_, self->options_, self->info_);
-    if (!mark) return tl::make_unexpected(mark.error());
-    self->mark_ = std::move(*mark);
-    self->id_ = log_id(self->info_, self->mark_);
+    auto log = open_log(self->client_, self->reader_, self->options_);
+    if (!log) return tl::make_unexpected(log.error());
+    self->log_ = std::move(*log);
     return self;
 }
 
@@ -41,12 +37,12 @@ KafkaTransport::~KafkaTransport() { stop(Duration(0)); }
 
 Result<void> KafkaTransport::check_places(std::span<const LogPosition> from) {
     const std::string& topic = options_.settings.topic;
-    if (from.size() != info_.partitions) {
+    if (from.size() != log_.topic.partitions) {
         return fail(Errc::foreign_log, "the store knows " + std::to_string(from.size()) +
                                            " partitions, topic " + topic + " has " +
-                                           std::to_string(info_.partitions));
+                                           std::to_string(log_.topic.partitions));
     }
-    auto bounds = ask_bounds(client_, topic, info_.partitions, kCheckMax);
+    auto bounds = ask_bounds(client_, topic, log_.topic.partitions, kCheckMax);
     if (!bounds) return tl::make_unexpected(bounds.error());
     for (std::size_t i = 0; i < from.size(); ++i) {
         const Bounds& held = (*bounds)[i];
@@ -66,13 +62,13 @@ Result<void> KafkaTransport::start(std::span<const LogPosition> from, Listener l
     if (auto inside = check_places(from); !inside) return inside;
     Tail::Options tail;
     tail.settings = options_.settings;
-    tail.mark = mark_;
+    tail.mark = log_.mark;
     tail.notice = options_.notice;
     tail.on_records = std::move(listener.on_records);
     tail.on_broken = std::move(listener.on_broken);
     auto started = Tail::start(std::move(tail), from);
     if (!started) return tl::make_unexpected(started.error());
-    auto producer = Producer::open(options_.settings, mark_.key(), options_.notice,
+    auto producer = Producer::open(options_.settings, log_.mark.key(), options_.notice,
                                    std::move(listener.on_failed));
     if (!producer) return tl::make_unexpected(producer.error());
     tail_ = std::move(*started);
@@ -84,41 +80,40 @@ Result<void> KafkaTransport::start(std::span<const LogPosition> from, Listener l
 
 bool KafkaTransport::produce(LogPartition partition, std::string_view bytes, std::uint64_t tag) {
     if (!is_started_.load(std::memory_order_acquire)) return false;
-    if (partition.get() >= info_.partitions) return false;
+    if (partition.get() >= log_.topic.partitions) return false;
     return producer_->produce(partition, bytes, tag);
 }
 
-// What is wrong with the topic, or empty.
-std::string KafkaTransport::look() const {
+KafkaTransport::Look KafkaTransport::look() const {
     const auto topic = ask_topic(client_, options_.settings.topic, kProbeMax);
-    if (!topic) return topic.error().message();
+    if (!topic) return {false, topic.error().message()};
     for (std::size_t i = 0; i < topic->partitions.size(); ++i) {
         const PartitionState& partition = topic->partitions[i];
         const std::string name = "partition " + std::to_string(i);
-        if (!partition.has_leader) return name + " has no leader: its brokers are down";
-        if (partition.in_sync < info_.min_insync) {
-            return name + " takes no orders: " + std::to_string(partition.in_sync) +
-                   " replicas are in sync, min.insync.replicas is " +
-                   std::to_string(info_.min_insync);
+        if (!partition.has_leader) return {true, name + " has no leader: its brokers are down"};
+        if (partition.in_sync < log_.topic.min_insync) {
+            return {true, name + " takes no orders: " + std::to_string(partition.in_sync) +
+                              " replicas are in sync, min.insync.replicas is " +
+                              std::to_string(log_.topic.min_insync)};
         }
     }
-    if (topic->partitions.size() > info_.partitions) {
-        return "the topic has " + std::to_string(topic->partitions.size()) +
-               " partitions by now: restart this process, it knows " +
-               std::to_string(info_.partitions);
+    if (topic->partitions.size() > log_.topic.partitions) {
+        return {true, "the topic has " + std::to_string(topic->partitions.size()) +
+                          " partitions by now: restart this process, it knows " +
+                          std::to_string(log_.topic.partitions)};
     }
-    return {};
+    return {true, {}};
 }
 
 void KafkaTransport::probe() {
     for (;;) {
-        std::string trouble = look();
+        Look now = look();
+        is_up_.store(now.is_up, std::memory_order_relaxed);
         std::unique_lock lock(mutex_);
-        is_up_.store(trouble.empty(), std::memory_order_relaxed);
-        if (trouble != trouble_ && options_.notice) {
-            options_.notice("kafka: " + (trouble.empty() ? "up again" : trouble));
+        if (now.trouble != trouble_ && options_.notice) {
+            options_.notice("kafka: " + (now.trouble.empty() ? "up again" : now.trouble));
         }
-        trouble_ = std::move(trouble);
+        trouble_ = std::move(now.trouble);
         stopping_.wait_for(lock, kProbeEvery, [this] { return is_stopping_; });
         if (is_stopping_) return;
     }
@@ -137,12 +132,12 @@ std::string KafkaTransport::state() const {
 }
 
 Result<std::vector<LogPosition>> KafkaTransport::ends(Duration wait_max) {
-    return ask_ends(client_, options_.settings.topic, info_.partitions, wait_max);
+    return ask_ends(client_, options_.settings.topic, log_.topic.partitions, wait_max);
 }
 
 Result<std::vector<RawRecord>> KafkaTransport::read(LogPlace from, LogPosition to,
                                                     std::size_t records_max, Duration wait_max) {
-    if (from.partition.get() >= info_.partitions) {
+    if (from.partition.get() >= log_.topic.partitions) {
         return fail(Errc::foreign_log, "topic " + options_.settings.topic + " has no partition " +
                                            std::to_string(from.partition.get()));
     }
@@ -150,7 +145,7 @@ Result<std::vector<RawRecord>> KafkaTransport::read(LogPlace from, LogPosition t
     bool is_foreign = false;
     auto count =
         reader_.read(from, to, records_max, wait_max, [&](const rd_kafka_message_t& message) {
-            is_foreign = is_foreign || mark_.is_foreign(message);
+            is_foreign = is_foreign || log_.mark.is_foreign(message);
             records.push_back({to_position(message.offset), std::string(bytes_of(message))});
         });
     if (!count) return tl::make_unexpected(count.error());

@@ -29,8 +29,8 @@ public:
     KafkaTransport(const KafkaTransport&) = delete;
     KafkaTransport& operator=(const KafkaTransport&) = delete;
 
-    [[nodiscard]] const std::string& id() const override { return id_; }
-    [[nodiscard]] std::uint32_t partitions() const override { return info_.partitions; }
+    [[nodiscard]] const std::string& id() const override { return log_.id; }
+    [[nodiscard]] std::uint32_t partitions() const override { return log_.topic.partitions; }
     [[nodiscard]] Result<void> start(std::span<const LogPosition> from, Listener listener) override;
     [[nodiscard]] bool produce(LogPartition partition, std::string_view bytes,
                                std::uint64_t tag) override;
@@ -44,15 +44,18 @@ public:
 private:
     KafkaTransport(OpenOptions options, Client client);
     [[nodiscard]] Result<void> check_places(std::span<const LogPosition> from);
+    struct Look {
+        bool is_up;          // a broker answers, and has the topic
+        std::string trouble; // what is wrong all the same, or empty
+    };
+
     void probe();
-    [[nodiscard]] std::string look() const;
+    [[nodiscard]] Look look() const;
 
     const OpenOptions options_;
     const Client client_; // a Role::reader
     RangeReader reader_;
-    TopicInfo info_;
-    LogMark mark_;
-    std::string id_;
+    OpenedLog log_;
     std::unique_ptr<Producer> producer_;
     std::unique_ptr<Tail> tail_;
     std::atomic<bool> is_started_{false};
