@@ -68,8 +68,8 @@ struct KafkaConfig {
     std::vector<std::string> brokers;
     std::string topic = "doorbuster-orders";
     std::string group = "doorbuster";
-    std::int64_t partitions = 8; // of a topic that is not there yet, as the next
-    std::int64_t replication_factor = 0; // 0: three, or as many as there are brokers
+    std::int64_t partitions = 8;                   // of a topic that is not there yet, as the next
+    std::int64_t replication_factor = 0;           // 0: three, or as many as there are brokers
     std::map<std::string, std::string> properties; // librdkafka's, dotted names
 };
 
