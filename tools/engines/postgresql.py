@@ -129,6 +129,10 @@ def program(name: str) -> str:
 
 
 def can_use(prefix, folder) -> bool:
-    return subprocess.run([*prefix, "--", "test", "-w", str(folder)], check=False, cwd="/",
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL).returncode == 0
+    """Tried out: access(2), with which test(1) asks, does not count such a capability."""
+    probe = folder / "doorbuster-probe"
+    tried = subprocess.run([*prefix, "--", "touch", str(probe)], check=False, cwd="/",
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+    probe.unlink(missing_ok=True)  # initdb wants an empty folder
+    return tried.returncode == 0

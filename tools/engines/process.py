@@ -31,7 +31,11 @@ class Process:
     def of(pid: int):
         """The process that has this id now, or None; a zombie has ended."""
         found = _stat(pid)
-        return None if found is None or found[0] in "ZX" else Process(pid, found[1])
+        if found is None:
+            return None
+        state, start_time, threads = found
+        # The first thread may be gone while others, in their last moments, keep ports and files.
+        return None if state in "ZX" and threads <= 1 else Process(pid, start_time)
 
     @property
     def alive(self) -> bool:
@@ -41,7 +45,7 @@ class Process:
     def paused(self) -> bool:
         """Whether SIGSTOP holds it."""
         found = _stat(self.pid)
-        return found is not None and found == ("T", self.start_time)
+        return found is not None and found[:2] == ("T", self.start_time)
 
     def signal(self, *numbers) -> None:
         """Sends signals in turn; nothing happens to a process that has ended."""
@@ -80,13 +84,13 @@ class Process:
 
 
 def _stat(pid: int):
-    """State letter and start time."""
+    """State letter, start time, number of threads."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rsplit(")", 1)[1].split()
-    return fields[0], int(fields[19])
+    return fields[0], int(fields[19]), int(fields[17])
 
 
 def spawn(command, folder, log, record) -> tuple:

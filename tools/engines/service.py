@@ -153,15 +153,17 @@ class Service:
 
     # -- start ----------------------------------------------------------------------------
 
-    def start(self, owner=None) -> bool:
+    def start(self, owner=None, before_creation=lambda: None) -> bool:
         """Starts what does not run and waits until it is ready; whether it started anything.
 
-        `owner`: the process with which a service that is new here shall end.
+        `owner`: the process with which a service that is created here shall end;
+        `before_creation` is called if one is.
         """
         with self.locked():
             if self.state is None:
                 self.check_installed()
                 self.prepare()
+                before_creation()
                 self._start_first(owner)
                 return True
             return self._start_missing()
