@@ -131,17 +131,23 @@ def read_record(file):
     return process if process.alive else None
 
 
-def end_all(processes, number, bound_s: float) -> None:
-    """Ends them with this signal; with SIGKILL what has not ended within the bound."""
+def end_all(processes, number, bound_s: float) -> bool:
+    """Ends them with this signal; with SIGKILL what has not ended within the bound.
+
+    Returns whether none needed SIGKILL.
+    """
+    gently = number != signal.SIGKILL
     for one in processes:
         # SIGCONT after it: a paused process would not see the signal.
         one.signal(number, signal.SIGCONT)
     deadline = time.monotonic() + bound_s
     for one in processes:
         if not one.wait(max(0.0, deadline - time.monotonic())):
+            gently = False
             one.signal(signal.SIGKILL)
             if not one.wait(KILL_WAIT_S):
                 raise ProcessStays(f"process {one.pid} does not end, not even by SIGKILL")
+    return gently
 
 
 def in_folder(folder, program: str) -> list:

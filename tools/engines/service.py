@@ -303,15 +303,24 @@ class Service:
 
     def _end_nodes(self, nodes, number) -> bool:
         """All at once: the last ones of a cluster cannot end in peace when the others are gone."""
-        found = [running for node in nodes if (running := self.running(node)) is not None]
-        process.end_all(found, number, self.stop_s)
+        found = []
+        for node in nodes:
+            running = self.running(node)
+            # Without its record a server is found by its folder.
+            found += ([running] if running is not None
+                      else process.in_folder(self.data_folder(node), self.program))
+        gently = process.end_all(found, number, self.stop_s)
         for node in nodes:
             child = self.children.pop(node.name, None)
             if child is not None:
                 child.wait()
             process.end_leftovers(self.data_folder(node), self.program)
             self.record_file(node).unlink(missing_ok=True)
+            self.ended(node, gently)
         return bool(found)
+
+    def ended(self, node: Node, gently: bool) -> None:
+        """After a node's end, which may have been long ago; not gently: by SIGKILL."""
 
     def discard(self, node: Node) -> None:
         """Deletes a node's data."""
