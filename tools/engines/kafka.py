@@ -101,8 +101,8 @@ class Kafka(Service):
                                  "-DincludeScope=runtime", f"-DoutputDirectory={part}"],
                          log, DOWNLOAD_S, environment=dict(os.environ))
             except Failure as failure:
-                raise KafkaUnreachable(
-                    f"Kafka could not be fetched from Maven Central: {failure}") from failure
+                raise KafkaUnreachable("Kafka could not be fetched from Maven Central: "
+                                       f"{first_error(log)}{failure}") from failure
             part.rename(jars)
 
     def _java(self, *arguments) -> list:
@@ -199,3 +199,13 @@ class Kafka3(Kafka):
     stop_s = 5.0  # without their quorum they would look for it for half a minute
     # Nearer to the 9 s of a real cluster, since on two busy cores a short one ends by mistake.
     session_ms = 6000
+
+
+def first_error(log) -> str:
+    """Maven's own reason, in front of ours."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    reasons = [line.removeprefix("[ERROR] ") for line in lines if line.startswith("[ERROR] ")]
+    return f"{reasons[0][:300]}; " if reasons else ""

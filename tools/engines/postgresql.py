@@ -13,13 +13,16 @@ from .service import Failure, Node, Service, need_programs
 DATABASE = "doorbuster"
 ACCOUNT = "postgres"  # the package's: the server refuses to run as root
 
-# TCP only: the path of a unix socket has a limit of 107 bytes, which a folder may exceed.
+# TCP only: the path of a unix socket has a limit of 107 bytes, which a folder may exceed. Shared
+# memory (rare: parallel queries) in files of the data folder: a killed server leaves those of
+# /dev/shm behind, where nobody could say whose they are.
 SETTINGS = """\
 listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = ''
 max_connections = 200
 fsync = on
+dynamic_shared_memory_type = mmap
 timezone = 'UTC'
 log_line_prefix = '%m [%p] '
 log_checkpoints = off

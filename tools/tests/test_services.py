@@ -268,7 +268,8 @@ def test_without_maven_central_only_kafka_fails_and_the_status_is_3(copy):
     program(copy, "java", "exit 0")
     program(copy, "mvn", "echo '[ERROR] unknown host'; exit 1")
     output = copy.run("start", "redis", "kafka", status=3)
-    assert "Kafka could not be fetched from Maven Central" in output
+    assert "Kafka could not be fetched from Maven Central: unknown host; mvn failed" in output
+    assert output.count("\n") == 2  # Redis's address, and one line about Kafka
     assert copy.show("redis")["status"] == "running"
     assert copy.show("kafka")["status"] == "absent"
     program(copy, "redis-server", "exit 1")
