@@ -14,9 +14,10 @@ TOOL_S = 120.0
 def run(what: str, command, log, bound_s: float = TOOL_S, folder="/", environment=None) -> None:
     """Appends its output to the log. Raises Failure when it ends with a status, or not at all."""
     with open(log, "ab") as output:
-        child = subprocess.Popen(command, cwd=folder,
-                                 env=environment or process.server_environment(), stdin=subprocess.DEVNULL,
-                                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        child = subprocess.Popen(
+            command, cwd=folder, env=environment or process.server_environment(),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True)
     try:
         deadline = time.monotonic() + bound_s
         while child.poll() is None:
