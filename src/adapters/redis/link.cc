@@ -14,9 +14,6 @@ namespace asio = boost::asio;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Between two attempts to connect: from what a restarting Redis takes to what an operator notices.
-constexpr milliseconds kPauseMin{20};
-constexpr milliseconds kPauseMax{2'000};
 // Late by so much does no harm, and spares a timer a call.
 constexpr milliseconds kCheckGrain{1};
 // Memory that a burst took for its commands and that later ones may use again.
@@ -30,7 +27,6 @@ Link::Link(Executor executor, LinkOptions options)
       lookup_(options_.url.address.host),
       check_timer_(executor),
       pause_timer_(executor),
-      random_(std::random_device()()),
       state_(options_.url.address.text() + ": connecting") {}
 
 void Link::start() {
@@ -54,7 +50,6 @@ Task<void> Link::run(std::shared_ptr<Link> self) {
             self->came_up();
             why = co_await self->converse();
         } else {
-            ++self->failures_;
             why = opened.error().context;
         }
         self->session_->close();
@@ -92,12 +87,7 @@ bool Link::take_reply(Reply reply) {
 }
 
 Task<void> Link::pause() {
-    // The first attempt after a connection that worked comes almost at once.
-    const int doublings = std::min(std::max(failures_ - 1, 0), 10);
-    const auto most = std::min(kPauseMax, kPauseMin * (1 << doublings));
-    // Between a half and the whole, so that many processes do not come back in step.
-    std::uniform_int_distribution<std::int64_t> spread(most.count() / 2, most.count());
-    pause_timer_.expires_after(milliseconds(spread(random_)));
+    pause_timer_.expires_after(backoff_.next());
     boost::system::error_code ignored;
     co_await pause_timer_.async_wait(asio::redirect_error(use_task, ignored));
 }
@@ -105,7 +95,7 @@ Task<void> Link::pause() {
 void Link::came_up() {
     is_up_ = true;
     was_tried_ = true;
-    failures_ = 0;
+    backoff_.reset();
     state_ = "up";
     stall_why_.clear();
     // An operator hears of a change once, not at every attempt.

@@ -11,11 +11,11 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "adapters/redis/backoff.h"
 #include "adapters/redis/pipeline.h"
 #include "adapters/redis/session.h"
 #include "base/result.h"
@@ -101,8 +101,7 @@ private:
     Timer check_timer_;
     SteadyTime check_at_ = SteadyTime::max();
     Timer pause_timer_;
-    std::minstd_rand random_;
-    int failures_ = 0;             // to connect, in a row
+    Backoff backoff_{kConnectPauseMin, kConnectPauseMax};
     std::uint64_t generation_ = 0; // of sessions: an old one's write may end late
     bool is_up_ = false;
     bool is_retired_ = false;
