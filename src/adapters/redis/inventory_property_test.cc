@@ -31,18 +31,18 @@ rc::Gen<Op> op() {
     const auto kind = rc::gen::weightedElement<Kind>({{12, Kind::buy},
                                                       {1, Kind::ask_again},
                                                       {2, Kind::find_key},
-                                                      {4, Kind::release},
+                                                      {8, Kind::release},
                                                       {2, Kind::terms},
                                                       {1, Kind::withdraw},
                                                       {2, Kind::settle},
                                                       {1, Kind::rebuild}});
     return rc::gen::build<Op>(rc::gen::set(&Op::kind, kind),
-                              rc::gen::set(&Op::user, rc::gen::inRange(0, 4)),
+                              rc::gen::set(&Op::user, rc::gen::inRange(0, 3)),
                               rc::gen::set(&Op::key, rc::gen::inRange(0, 4)),
                               rc::gen::set(&Op::quantity, rc::gen::inRange<Units>(1, 4)),
                               rc::gen::set(&Op::pick, rc::gen::inRange<std::size_t>(0, 1'000)),
-                              rc::gen::set(&Op::stock, rc::gen::inRange<Units>(0, 40)),
-                              rc::gen::set(&Op::limit, rc::gen::inRange<Units>(1, 10)),
+                              rc::gen::set(&Op::stock, rc::gen::inRange<Units>(0, 100)),
+                              rc::gen::set(&Op::limit, rc::gen::inRange<Units>(1, 40)),
                               rc::gen::set(&Op::mood, rc::gen::inRange(0, 12)),
                               rc::gen::set(&Op::version_step, rc::gen::inRange(-1, 3)));
 }
@@ -80,7 +80,7 @@ private:
     };
 
     static SaleTerms first_terms(SaleNo sale) {
-        SaleTerms terms = terms_of(20, 4);
+        SaleTerms terms = terms_of(40, 20);
         terms.no = sale;
         return terms;
     }
@@ -175,7 +175,12 @@ private:
                 node_.inventory().settled(sale_, live_[op.pick % live_.size()].order);
             }
             return;
-        case Op::Kind::rebuild: return install();
+        case Op::Kind::rebuild:
+            if (op.version_step > 0) { // the store's terms, which Redis was not told of
+                terms_.stock = op.stock;
+                ++terms_.version;
+            }
+            return install();
         }
     }
     // What was held before, under its own id: nothing changes.
@@ -227,7 +232,7 @@ private:
         terms.per_user_limit = op.limit;
         terms.starts_at = op.mood == 0 ? node_.now() + hours(1) : kNoon;
         terms.ends_at.reset();
-        if (op.mood == 1) terms.ends_at = kNoon + hours(1);
+        if (op.mood == 1) terms.ends_at = node_.now() - hours(1);
         if (op.mood == 2) terms.ends_at = node_.now() + hours(1);
         terms.paused = op.mood == 3;
         terms.closed_at.reset();
