@@ -95,7 +95,7 @@ TEST_F(RedisInventoryFaults, DoesNotBelieveWhatTheServerReadFromItsDisk) {
 }
 
 TEST_F(RedisInventoryFaults, IsColdWhenAReplicaHasTakenOver) {
-    Server server;
+    Server server({"--repl-diskless-sync-delay", "0"});
     TcpGate gate(server.port());
     Node node(gate.url(), "db");
     const auto signals = node.install(image_of(10, 1));

@@ -1,4 +1,5 @@
-// For tests: a gate between a client and its server, which can lose replies. A thread of its own.
+// For tests: a gate between a client and its server, which can lose replies and lead elsewhere. A
+// thread of its own; its sockets are not inherited by servers that a test starts meanwhile.
 #pragma once
 
 #include <arpa/inet.h>
@@ -18,7 +19,7 @@ namespace doorbuster::redis::fixture {
 class TcpGate {
 public:
     explicit TcpGate(std::uint16_t server_port) : server_port_(server_port) {
-        listener_ = ::socket(AF_INET, SOCK_STREAM, 0);
+        listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         sockaddr_in address = loopback(0);
         socklen_t size = sizeof address;
         ::bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
@@ -89,8 +90,8 @@ private:
     }
     void add() {
         Pipe pipe;
-        pipe.client = ::accept(listener_, nullptr, nullptr);
-        pipe.server = ::socket(AF_INET, SOCK_STREAM, 0);
+        pipe.client = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+        pipe.server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         const sockaddr_in address = loopback(server_port_);
         if (::connect(pipe.server, reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
             0) {
