@@ -29,8 +29,10 @@ doorbuster_tests(sql adapters/sql doorbuster_sql doorbuster_engine SQLite::SQLit
 if(DOORBUSTER_SANITIZE MATCHES "undefined")
   target_compile_options(sql_test PRIVATE -fno-sanitize=vptr) # as doorbuster_sql: SOCI's types
 endif()
+doorbuster_tests(kafka adapters/kafka doorbuster_kafka)
 doorbuster_tests(jwt adapters/jwt doorbuster_jwt)
 doorbuster_tests(webhook adapters/webhook doorbuster_webhook)
+doorbuster_tests(redis adapters/redis doorbuster_redis)
 doorbuster_tests(app app doorbuster_app)
 doorbuster_tests(commands app/commands doorbuster_app)
 doorbuster_tests(load app/load doorbuster_app)

@@ -208,6 +208,7 @@ struct Assembly::Parts {
     std::unique_ptr<Rebuild> rebuild;
     std::unique_ptr<SaleService> sales;
     std::unique_ptr<OrderService> orders;
+    std::unique_ptr<LogBooks> log_books;
     std::unique_ptr<Auditor> auditor;
     std::unique_ptr<Readiness> readiness;
     std::optional<Webhooks> webhooks; // when endpoints are configured
@@ -261,7 +262,8 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     };
     lifecycle = std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
     orders = std::make_unique<OrderService>(*store, *log, *writer, *lifecycle, blocking);
-    auditor = std::make_unique<Auditor>(cores, *store, *log, *log, inventory, operating);
+    log_books = std::make_unique<ReaderBooks>(*log);
+    auditor = std::make_unique<Auditor>(cores, *store, *log, *log_books, inventory, operating);
     readiness = std::make_unique<Readiness>(std::vector<Readiness::Backend>{
         {"inventory", [this] { return std::string(readiness->has_recovered() ? "up" : "cold"); }},
         {"order_log", [this] { return std::string(log->is_stalled() ? "disk full" : "up"); }},

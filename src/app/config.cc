@@ -300,28 +300,41 @@ Result<Config> load_config(const ConfigSources& sources) {
 }
 
 Result<void> check_supported(const Config& config) {
-    const Config defaults;
     std::vector<std::string> errors;
     for (const ConfigKey& key : config_keys()) {
-        const ConfigValue value = key.get(config);
-        if (!key.rules.only.empty()) {
-            const auto at = static_cast<std::size_t>(std::get<std::int64_t>(value));
-            const std::string_view choice = key.rules.choices[at];
-            if (choice != key.rules.only) {
-                errors.push_back(fmt::format("{} = \"{}\" is not in this version, which has \"{}\"",
-                                             full_name(key), choice, key.rules.only));
-            }
-        } else if (key.rules.arrival == Arrival::later && value != key.get(defaults)) {
-            errors.push_back(fmt::format("{} is not in this version", full_name(key)));
+        if (key.rules.only.empty()) continue;
+        const auto at = static_cast<std::size_t>(std::get<std::int64_t>(key.get(config)));
+        const std::string_view choice = key.rules.choices[at];
+        if (choice != key.rules.only) {
+            errors.push_back(fmt::format("{} = \"{}\" is not in this version, which has \"{}\"",
+                                         full_name(key), choice, key.rules.only));
         }
     }
-    if (!config.store.url.starts_with("sqlite:")) {
-        const std::string scheme = config.store.url.substr(0, config.store.url.find(':'));
-        errors.push_back(fmt::format(
-            "store.url = \"{}:…\" is not in this version, which has \"sqlite:FILE\"", scheme));
+    const bool wants_redis = config.inventory.backend == InventoryConfig::Backend::redis ||
+                             config.limits.backend == LimitsConfig::Backend::redis;
+    const bool has_redis = !config.redis.url.empty() || !config.redis.nodes.empty();
+    if (wants_redis && !has_redis) {
+        errors.emplace_back("a backend is \"redis\", and neither redis.url nor redis.nodes is set");
+    }
+    if (!config.redis.url.empty() && !config.redis.nodes.empty()) {
+        errors.emplace_back("redis.url and redis.nodes are both set: one server, or a cluster");
+    }
+    const bool has_kafka_log = config.log.backend == LogConfig::Backend::kafka;
+    if (has_kafka_log && config.kafka.brokers.empty()) {
+        errors.emplace_back("log.backend is \"kafka\", and kafka.brokers is not set");
+    }
+    if (!has_kafka_log && !config.writer.enabled) {
+        errors.emplace_back("writer.enabled is false, and nobody else can write the orders of "
+                            "log.backend = \"sqlite\"");
     }
     if (!errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(errors, "\n")));
     return {};
+}
+
+bool is_clustered(const Config& config) {
+    return config.inventory.backend == InventoryConfig::Backend::redis ||
+           config.log.backend == LogConfig::Backend::kafka ||
+           !config.store.url.starts_with("sqlite:");
 }
 
 std::optional<ListenAddress> parse_listen(std::string_view text) {

@@ -158,6 +158,7 @@ public:
     std::unique_ptr<Rebuild> rebuild;
     std::unique_ptr<SaleService> sales;
     std::unique_ptr<OrderService> orders;
+    std::unique_ptr<LogBooks> log_books;
     std::unique_ptr<Auditor> auditor;
 
 private:
@@ -187,7 +188,8 @@ private:
         sales = std::make_unique<SaleService>(SaleService::Parts{
             clock, *rebuild, *store, *log, *writer, inventory, blocking, seed << 32});
         orders = std::make_unique<OrderService>(*store, *log, *writer, *lifecycle, blocking);
-        auditor = std::make_unique<Auditor>(cores, *store, *log, *log, inventory, blocking);
+        log_books = std::make_unique<ReaderBooks>(*log);
+        auditor = std::make_unique<Auditor>(cores, *store, *log, *log_books, inventory, blocking);
     }
     [[nodiscard]] bool is_at_rest(TimePoint now) {
         if (!need(store->pending_give_backs(std::nullopt, 100), "give-backs").empty()) return false;

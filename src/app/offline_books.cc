@@ -85,11 +85,15 @@ Result<std::vector<AuditRow>> audit_offline(const Config& config,
                                             const std::optional<std::string>& sale) {
     auto books = open_books(config, sale);
     if (!books) return tl::make_unexpected(std::move(books.error()));
-    const auto tail = books->log.read_from(books->books.next.at(kOnlyPartition));
+    auto tail = books->log.read_from(books->books.next.at(kOnlyPartition));
     if (!tail) return tl::make_unexpected(tail.error());
-    const LogPosition end(books->books.next.at(kOnlyPartition).get() + tail->size());
+    AuditTail behind{kOnlyPartition, books->books.next.at(kOnlyPartition), {}};
+    for (LogRecord& record : *tail) {
+        behind.entries.push_back({behind.queued_next, std::move(record)});
+        behind.queued_next = behind.queued_next.next();
+    }
     std::vector<AuditRow> rows;
-    for (const SaleAudit& audit : judge(books->books, *tail, end, {})) {
+    for (const SaleAudit& audit : judge(books->books, std::vector<AuditTail>{behind}, {})) {
         rows.push_back(row_of(audit));
     }
     std::ranges::sort(rows, {}, &AuditRow::sale_id); // as a server lists them

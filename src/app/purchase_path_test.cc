@@ -54,7 +54,7 @@ struct Shop {
           sales({clock, rebuild, order_store, log, writer, inventory, blocking, seed << 32}),
           lifecycle(cores, order_store, inventory, clock, living()),
           orders(order_store, log, writer, lifecycle, blocking),
-          auditor(cores, order_store, log, log, inventory, blocking) {
+          auditor(cores, order_store, log, log_books, inventory, blocking) {
         const PurchaseService::Parts parts{clock, inventory, log, limiter};
         for (std::uint16_t i = 0; i < kCores; ++i) {
             directories.push_back(std::make_unique<SaleDirectory>());
@@ -102,6 +102,7 @@ struct Shop {
     BlockingPool blocking{2, 100};
     std::vector<std::unique_ptr<SaleDirectory>> directories;
     OrderTally tally;
+    ReaderBooks log_books{log};
     memory::MemoryInventory inventory;
     memory::MemoryRateLimiter limiter;
     OrderWriter writer;

@@ -1,7 +1,11 @@
 #include "engine/audit.h"
 
 #include <algorithm>
+#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <chrono>
+#include <set>
 #include <utility>
 
 namespace doorbuster {
@@ -9,6 +13,10 @@ namespace {
 
 constexpr std::size_t kTailBatch = 50'000; // records a read
 constexpr int kAttemptsMax = 5; // while operators change sales; then without the inventory's side
+constexpr std::chrono::milliseconds kBetweenAttempts{20};
+
+using Steady = std::chrono::steady_clock;
+using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
 
 std::size_t index_of(OrderStatus status) { return static_cast<std::size_t>(status); }
 
@@ -22,37 +30,32 @@ struct Tail {
 };
 
 // By sale: the same epoch rule as the writer's.
-std::map<SaleNo, Tail> sum_tail(const Books& books, std::span<const LogRecord> records,
-                                LogPosition queued_to,
-                                const std::map<SaleNo, InventoryCount>& inventory) {
-    std::map<SaleNo, Epoch> barriers;
-    for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
-    std::map<SaleNo, Tail> tails;
-    LogPosition at = books.next.at(kOnlyPartition);
-    for (const LogRecord& record : records) {
-        const LogPosition position = std::exchange(at, at.next());
+void sum_tail(const AuditTail& log_tail, std::map<SaleNo, Epoch>& barriers,
+              const std::map<SaleNo, InventoryCount>& inventory, std::map<SaleNo, Tail>& tails) {
+    std::set<OrderId> seen; // a hold that stayed pending was appended again
+    for (const auto& [position, record] : log_tail.entries) {
         const auto barrier = barriers.find(record.sale);
         if (barrier == barriers.end()) continue;
         if (record.kind == LogRecordKind::barrier) {
             barrier->second = std::max(barrier->second, record.epoch);
             continue;
         }
-        if (record.epoch != barrier->second) continue;
+        if (record.epoch != barrier->second || !seen.insert(record.order).second) continue;
         Tail& tail = tails[record.sale];
         const auto live = inventory.find(record.sale);
-        const bool is_counted = live != inventory.end() && position <= live->second.log_end;
+        const bool is_counted =
+            live != inventory.end() && (!live->second.log_end || position <= *live->second.log_end);
         if (record.kind == LogRecordKind::withdraw) {
             tail.has_withdrawal = tail.has_withdrawal || is_counted;
             continue;
         }
         if (is_counted) tail.counted += record.quantity;
-        if (position <= queued_to) {
+        if (position < log_tail.queued_next) {
             ++tail.orders;
             tail.units += record.quantity;
             tail.units_by_user[record.user] += record.quantity;
         }
     }
-    return tails;
 }
 
 std::string text(std::int64_t number) { return std::to_string(number); }
@@ -117,10 +120,12 @@ void judge_inventory(const SaleBooks& books, const Tail& tail, const InventoryCo
 
 } // namespace
 
-std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
-                             LogPosition queued_to,
+std::vector<SaleAudit> judge(const Books& books, std::span<const AuditTail> log_tails,
                              const std::map<SaleNo, InventoryCount>& inventory) {
-    auto tails = sum_tail(books, tail, queued_to, inventory);
+    std::map<SaleNo, Epoch> barriers;
+    for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
+    std::map<SaleNo, Tail> tails;
+    for (const AuditTail& tail : log_tails) sum_tail(tail, barriers, inventory, tails);
     std::vector<SaleAudit> rows;
     for (const SaleBooks& sale : books.sales) {
         const SaleTerms& terms = sale.sale.terms;
@@ -155,66 +160,107 @@ std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail
     return rows;
 }
 
-Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
-                                         std::optional<LogPosition> last) {
-    std::vector<LogRecord> records;
-    const LogPosition stop = last ? last->next() : log.end();
-    while (from < stop) {
-        auto batch = log.read_batch(from, kTailBatch, Duration(0));
+Result<std::vector<AuditTail::Entry>> ReaderBooks::read(LogPlace from, LogPosition to) {
+    std::vector<AuditTail::Entry> entries;
+    for (LogPosition at = from.position; at < to;) {
+        auto batch = log_.read_batch(at, kTailBatch, Duration(0));
         if (!batch) return tl::make_unexpected(std::move(batch.error()));
         if (batch->records.empty()) break;
         for (LogRecord& record : batch->records) {
-            if (from < stop) records.push_back(std::move(record));
-            from = from.next();
+            if (at < to) entries.push_back({at, std::move(record)});
+            at = at.next();
         }
-        from = batch->next;
+        at = batch->next;
     }
-    return records;
+    return entries;
 }
 
-// The store's snapshot first, then, sale by sale, the inventory's count and the log's position in
-// one turn: what the inventory counted is exactly the snapshot and the log's records between. What
-// takes time (reading, adding up) runs on a blocking thread.
-Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sale) {
-    const auto pin = reader_.pin(); // nothing between the two is pruned meanwhile
-    const LogPosition queued_to = log_.last_enqueued(kOnlyPartition);
-    auto read_books = [this, &sale] { return store_.books(sale); };
-    const auto books = co_await blocking_.run(read_books);
-    if (!books) co_return tl::make_unexpected(books.error());
-
-    Judged judged;
-    std::map<SaleNo, InventoryCount> inventory;
-    LogPosition last = queued_to;
-    for (const SaleBooks& entry : books->sales) {
+Task<Auditor::Counts> Auditor::count(const Books& books, bool& terms_moved) {
+    Counts counts;
+    for (const SaleBooks& entry : books.sales) {
         const SaleTerms& terms = entry.sale.terms;
-        const auto count = co_await inventory_.count(terms.no, log_);
-        if (!count) continue;
-        last = std::max(last, count->log_end);
+        const auto counted = co_await inventory_.count(terms.no, log_);
+        if (!counted) continue;
         // An operator changed the sale between the snapshot and the count.
-        if (count->terms_version != terms.version) judged.terms_moved = true;
-        if (count->terms_version == terms.version) inventory[terms.no] = *count;
+        if (counted->terms_version != terms.version) terms_moved = true;
+        if (counted->terms_version == terms.version) counts[terms.no] = *counted;
     }
-    const auto durable = co_await log_.durable(last);
-    if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
-    auto add_up = [&]() -> Result<void> {
-        const auto tail = read_tail(reader_, books->next.at(kOnlyPartition), last);
-        if (!tail) return tl::make_unexpected(tail.error());
-        judged.rows = judge(*books, *tail, queued_to, inventory);
+    co_return counts;
+}
+
+// The store's snapshot first, then, sale by sale, the inventory's count. Where that names the log's
+// position of the same turn, it is exactly the snapshot and the log's records between. Where it
+// cannot, it is judged when the snapshot and the tail lie between two equal counts. What takes time
+// (reading, adding up) runs on a blocking thread.
+Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sale) {
+    const auto pin = log_books_.pin(); // nothing between the two is pruned meanwhile
+    Books books;
+    std::vector<LogPosition> queued;
+    auto read_books = [&]() -> Result<void> {
+        auto ends = log_books_.ends();
+        if (!ends) return tl::make_unexpected(std::move(ends.error()));
+        queued = std::move(*ends);
+        auto read = store_.books(sale);
+        if (!read) return tl::make_unexpected(std::move(read.error()));
+        books = std::move(*read);
         return {};
     };
-    const auto added = co_await blocking_.run(add_up);
+    const auto read = co_await blocking_.run(read_books);
+    if (!read) co_return tl::make_unexpected(read.error());
+
+    Judged judged;
+    bool terms_moved = false;
+    Counts counts = co_await count(books, terms_moved);
+    for (const auto& [no, counted] : counts) {
+        if (!counted.log_end) continue;
+        const auto durable = co_await log_.durable(*counted.log_end);
+        if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
+    }
+    std::vector<AuditTail> tails;
+    auto read_tails = [&]() -> Result<void> {
+        const auto ends = log_books_.ends();
+        if (!ends) return tl::make_unexpected(ends.error());
+        for (std::uint32_t i = 0; i < ends->size(); ++i) {
+            const LogPartition partition(i);
+            auto entries = log_books_.read({partition, books.next.at(partition)}, (*ends)[i]);
+            if (!entries) return tl::make_unexpected(std::move(entries.error()));
+            const LogPosition queued_next = i < queued.size() ? queued[i] : LogPosition(1);
+            tails.push_back({partition, queued_next, std::move(*entries)});
+        }
+        return {};
+    };
+    const auto added = co_await blocking_.run(read_tails);
     if (!added) co_return tl::make_unexpected(added.error());
+
+    const Counts again = co_await count(books, terms_moved);
+    bool is_shared = false;
+    const auto is_inexact = [&](const Counts::value_type& entry) {
+        const InventoryCount& before = entry.second;
+        if (before.log_end) return false;
+        is_shared = true;
+        const auto after = again.find(entry.first);
+        return after == again.end() || before.pending != 0 || after->second.pending != 0 ||
+               after->second.moves != before.moves;
+    };
+    if (std::erase_if(counts, is_inexact) > 0) judged.is_certain = false;
+    judged.rows = judge(books, tails, counts);
+    if (terms_moved) judged.is_certain = false;
+    // A second copy of an order, behind the books, looks like one order more until it is stored.
+    const bool is_balanced = std::ranges::all_of(judged.rows, &SaleAudit::balanced);
+    if (is_shared && !is_balanced) judged.is_certain = false;
     co_return judged;
 }
 
 Task<Result<std::vector<SaleAudit>>> Auditor::run_in_turn(std::optional<std::string> sale) {
     if (turn_.waiting() >= kInLineMax) co_return fail(Errc::unavailable, "too many audits wait");
     const auto turn = co_await turn_.take();
+    Timer pause(co_await boost::asio::this_coro::executor);
     for (int attempt = 1;; ++attempt) {
         auto judged = co_await look(sale);
         if (!judged) co_return tl::make_unexpected(std::move(judged.error()));
-        if (judged->terms_moved && attempt < kAttemptsMax) continue;
-        co_return std::move(judged->rows);
+        if (judged->is_certain || attempt == kAttemptsMax) co_return std::move(judged->rows);
+        pause.expires_after(kBetweenAttempts);
+        co_await pause.async_wait(use_task);
     }
 }
 

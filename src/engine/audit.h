@@ -35,26 +35,60 @@ struct SaleAudit {
     [[nodiscard]] bool balanced() const { return violations.empty(); }
 };
 
-// `tail`: the log's records from books.next on. Those up to `queued_to` were in the log before the
-// books were read: what they took was free in these books. `inventory`: what the live inventory
-// counted since, under the books' terms; the tail reaches to each log_end.
-[[nodiscard]] std::vector<SaleAudit> judge(const Books& books, std::span<const LogRecord> tail,
-                                           LogPosition queued_to,
+// The log's records behind the books, of one partition. Those below `queued_next` were in the log
+// before the books were read: what they took was free in these books.
+struct AuditTail {
+    LogPartition partition;
+    LogPosition queued_next;
+    struct Entry {
+        LogPosition position;
+        LogRecord record;
+    };
+    std::vector<Entry> entries;
+};
+
+// `inventory`: what the live inventory counted since, under the books' terms; a tail reaches to
+// each log_end. A count without log_end holds exactly the orders of the books and of the tails.
+[[nodiscard]] std::vector<SaleAudit> judge(const Books& books, std::span<const AuditTail> tails,
                                            const std::map<SaleNo, InventoryCount>& inventory);
 
-// Everything in the log from `from` to its end, or to `last` if that comes first.
-[[nodiscard]] Result<std::vector<LogRecord>> read_tail(OrderLogReader& log, LogPosition from,
-                                                       std::optional<LogPosition> last);
+// What an audit needs of the log. Blocking; audits take turns.
+class LogBooks {
+public:
+    virtual ~LogBooks() = default;
+    // Keeps records from being pruned.
+    [[nodiscard]] virtual std::unique_ptr<LogPin> pin() = 0;
+    // The position behind the last record of every partition, now.
+    [[nodiscard]] virtual Result<std::vector<LogPosition>> ends() = 0;
+    // The records of one partition in [from, to).
+    [[nodiscard]] virtual Result<std::vector<AuditTail::Entry>> read(LogPlace from,
+                                                                     LogPosition to) = 0;
+};
+
+// Of a log with one partition.
+class ReaderBooks final : public LogBooks {
+public:
+    explicit ReaderBooks(OrderLogReader& log) : log_(log) {}
+    [[nodiscard]] std::unique_ptr<LogPin> pin() override { return log_.pin(); }
+    [[nodiscard]] Result<std::vector<LogPosition>> ends() override {
+        return std::vector<LogPosition>{log_.end()};
+    }
+    [[nodiscard]] Result<std::vector<AuditTail::Entry>> read(LogPlace from,
+                                                             LogPosition to) override;
+
+private:
+    OrderLogReader& log_;
+};
 
 // Audits take turns: one may hold the records of the whole lag in memory.
 class Auditor {
 public:
-    Auditor(Cores& cores, OrderStore& store, OrderLog& log, OrderLogReader& reader,
+    Auditor(Cores& cores, OrderStore& store, OrderLog& log, LogBooks& log_books,
             Inventory& inventory, BlockingPool& blocking)
         : cores_(cores),
           store_(store),
           log_(log),
-          reader_(reader),
+          log_books_(log_books),
           inventory_(inventory),
           blocking_(blocking) {}
 
@@ -63,17 +97,22 @@ public:
 
 private:
     static constexpr std::size_t kInLineMax = 16;
+    // Counts have moved under it, or something does not add up that may be a copy of an order on
+    // its way: worth another look.
     struct Judged {
         std::vector<SaleAudit> rows;
-        bool terms_moved = false;
+        bool is_certain = true;
     };
+    using Counts = std::map<SaleNo, InventoryCount>;
     Task<Result<std::vector<SaleAudit>>> run_in_turn(std::optional<std::string> sale);
     Task<Result<Judged>> look(const std::optional<std::string>& sale);
+    // What the inventory has of each of the books' sales, where that is of the books' terms.
+    Task<Counts> count(const Books& books, bool& terms_moved);
 
     Cores& cores_;
     OrderStore& store_;
     OrderLog& log_;
-    OrderLogReader& reader_;
+    LogBooks& log_books_;
     Inventory& inventory_;
     BlockingPool& blocking_;
     AsyncLock turn_; // core 0's

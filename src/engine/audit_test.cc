@@ -41,6 +41,8 @@ LogRecord order_of(const std::string& user, Units quantity, Epoch epoch = kOpen)
     LogRecord record;
     record.sale = kSale;
     record.epoch = epoch;
+    static std::uint64_t orders = 0;
+    record.order = OrderId(kSale, TimePoint(), 0, ++orders);
     record.user = user;
     record.quantity = quantity;
     return record;
@@ -70,7 +72,12 @@ SaleAudit judge_one(const SaleBooks& sale, const std::vector<LogRecord>& tail,
     books.sales.push_back(sale);
     std::map<SaleNo, InventoryCount> inventory;
     if (count) inventory[kSale] = *count;
-    auto rows = judge(books, tail, queued_to, inventory);
+    AuditTail entries{kOnlyPartition, queued_to.next(), {}};
+    for (LogPosition at = kNext; const LogRecord& record : tail) {
+        entries.entries.push_back({at, record});
+        at = at.next();
+    }
+    auto rows = judge(books, std::vector<AuditTail>{entries}, inventory);
     EXPECT_EQ(rows.size(), 1U);
     return rows.front();
 }
@@ -282,7 +289,7 @@ TEST(Judge, ReportsEachSaleForItself) {
     books.sales[1].sale.sold = 0;
     books.sales[1].units[index_of(OrderStatus::confirmed)] = 3;
     const std::map<SaleNo, InventoryCount> inventory = {{SaleNo(4), {10, kNext, 1, 0}}};
-    const auto rows = judge(books, {}, kEnd, inventory);
+    const auto rows = judge(books, {}, inventory);
     ASSERT_EQ(rows.size(), 2U);
     EXPECT_TRUE(rows[0].balanced());
     EXPECT_FALSE(rows[0].inventory_remaining);
@@ -290,25 +297,26 @@ TEST(Judge, ReportsEachSaleForItself) {
     EXPECT_EQ(rows[1].inventory_remaining, 10);
 }
 
-TEST(ReadTail, ReadsFromThePositionToTheEndOrToTheLastOneWanted) {
+TEST(ReaderBooks, ReadsFromThePositionToTheEndOrToTheLastOneWanted) {
     fixture::FakeOrderLog log;
     for (int i = 0; i < 10; ++i) {
         const std::string user = std::to_string(i);
         ASSERT_TRUE(log.enqueue({LogRecordKind::order, kSale, kOpen, {}, 1, user, ""}));
     }
-    const auto users = [](const Result<std::vector<LogRecord>>& records) {
+    ReaderBooks books(log);
+    const auto users = [](const Result<std::vector<AuditTail::Entry>>& entries) {
         std::string all;
-        if (records) {
-            for (const LogRecord& record : *records) all += record.user;
+        if (entries) {
+            for (const auto& entry : *entries) all += entry.record.user;
         }
         return all;
     };
-    EXPECT_EQ(users(read_tail(log, LogPosition(4), std::nullopt)), "3456789");
-    EXPECT_EQ(users(read_tail(log, LogPosition(4), LogPosition(6))), "345");
-    EXPECT_EQ(users(read_tail(log, LogPosition(7), LogPosition(6))), "");
-    EXPECT_EQ(users(read_tail(log, LogPosition(11), std::nullopt)), "");
+    EXPECT_EQ(users(books.read(LogPosition(4), log.end())), "3456789");
+    EXPECT_EQ(users(books.read(LogPosition(4), LogPosition(7))), "345");
+    EXPECT_EQ(users(books.read(LogPosition(7), LogPosition(7))), "");
+    EXPECT_EQ(users(books.read(LogPosition(11), log.end())), "");
     log.fail_reads({make_error_code(Errc::corrupt), ""});
-    EXPECT_TRUE(read_tail(log, LogPosition(1), std::nullopt).error().is(Errc::corrupt));
+    EXPECT_TRUE(books.read(LogPosition(1), log.end()).error().is(Errc::corrupt));
 }
 
 } // namespace

@@ -4,6 +4,7 @@
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
+#include <iterator>
 #include <spdlog/spdlog.h>
 
 #include "runtime/thread.h"
@@ -24,29 +25,42 @@ constexpr Duration kBackoffMax{2'000};
 
 OrderWriter::OrderWriter(OrderLogReader& log, OrderStore& store, const Clock& clock,
                          Options options)
-    : log_(log), store_(store), clock_(clock), options_(std::move(options)) {}
+    : own_log_(&log),
+      own_feed_(log),
+      feed_(*own_feed_),
+      store_(store),
+      clock_(clock),
+      options_(std::move(options)) {}
+
+OrderWriter::OrderWriter(LogFeed& feed, OrderStore& store, const Clock& clock, Options options)
+    : feed_(feed), store_(store), clock_(clock), options_(std::move(options)) {}
 
 OrderWriter::~OrderWriter() { stop(Duration(0)); }
 
 void OrderWriter::start(LogPosition from) {
     next_ = from;
-    thread_ = std::thread([this, from] {
+    own_feed_->start(from);
+    start();
+}
+
+void OrderWriter::start() {
+    thread_ = std::thread([this] {
         lower_priority_of_this_thread(Lag::somewhat);
-        run(from);
+        run();
     });
 }
 
 void OrderWriter::stop(Duration wait_max) {
     if (!thread_.joinable()) return;
-    const LogPosition end = log_.end();
-    if (wait_max.count() > 0 && end.get() > 1) {
-        static_cast<void>(wait_for(LogPosition(end.get() - 1), wait_max));
+    if (own_log_ != nullptr && wait_max.count() > 0 && own_log_->end().get() > 1) {
+        static_cast<void>(wait_for(LogPosition(own_log_->end().get() - 1), wait_max));
     }
     {
         const std::lock_guard lock(mutex_);
         is_stopping_ = true;
     }
     moved_.notify_all();
+    feed_.wake();
     thread_.join();
 }
 
@@ -94,7 +108,7 @@ Task<bool> OrderWriter::stored(const OrderId&, Duration wait_max) {
 }
 
 Task<bool> OrderWriter::caught_up(LogPartition, Duration wait_max) {
-    return reached(LogPosition(log_.end().get() - 1), wait_max);
+    return reached(LogPosition(own_log_->end().get() - 1), wait_max);
 }
 
 bool OrderWriter::gather(Duration at_most) {
@@ -109,17 +123,29 @@ bool OrderWriter::back_off(Duration time) {
     return !is_stopping_;
 }
 
-void OrderWriter::run(LogPosition from) {
+Result<LogBatch> OrderWriter::read() {
+    if (ahead_) return *std::exchange(ahead_, std::nullopt);
+    auto batch = feed_.next(options_.batch_max, kLogWait);
+    if (!batch || batch->records.empty() || batch->records.size() >= kGatherOrders) return batch;
+    if (!gather(kGather)) return batch;
+    auto more = feed_.next(options_.batch_max - batch->records.size(), Duration(0));
+    if (!more || more->records.empty()) return batch; // an error comes again
+    if (more->partition != batch->partition || more->first != batch->next) {
+        ahead_ = std::move(*more);
+        return batch;
+    }
+    std::ranges::move(more->records, std::back_inserter(batch->records));
+    batch->next = more->next;
+    return batch;
+}
+
+void OrderWriter::run() {
     for (;;) {
         {
             const std::lock_guard lock(mutex_);
             if (is_stopping_) return;
         }
-        auto batch = log_.read_batch(from, options_.batch_max, kLogWait);
-        if (batch && !batch->records.empty() && batch->records.size() < kGatherOrders &&
-            gather(kGather)) {
-            batch = log_.read_batch(from, options_.batch_max, Duration(0));
-        }
+        auto batch = read();
         if (!batch && batch.error().is(Errc::unavailable)) { // busy: nothing is lost by waiting
             if (!back_off(kBackoffFirst)) return;
             continue;
@@ -128,38 +154,56 @@ void OrderWriter::run(LogPosition from) {
             options_.on_fatal(batch.error());
             return;
         }
-        if (batch->records.empty()) continue;
-        if (!apply(*batch)) return;
-        from = batch->next;
-        log_.stored(from);
-        {
-            const std::lock_guard lock(mutex_);
-            next_ = from;
-        }
-        moved_.notify_all();
-        if (options_.on_stored) options_.on_stored(batch->records);
+        if (!batch->records.empty() && !write(*batch)) return;
     }
 }
 
-bool OrderWriter::apply(const LogBatch& batch) {
+bool OrderWriter::write(const LogBatch& batch) {
+    switch (apply(batch)) {
+    case Applied::ended: return false;
+    case Applied::elsewhere: {
+        // Another writer has, or had, the partition. Batches that follow from this one would be
+        // refused in the same way.
+        if (ahead_ && ahead_->partition == batch.partition) ahead_.reset();
+        auto rewound = feed_.rewind(batch.partition);
+        if (rewound || rewound.error().is(Errc::unavailable)) return true;
+        options_.on_fatal(rewound.error());
+        return false;
+    }
+    case Applied::yes: break;
+    }
+    feed_.stored({batch.partition, batch.next});
+    if (own_log_ != nullptr) {
+        {
+            const std::lock_guard lock(mutex_);
+            next_ = batch.next;
+        }
+        moved_.notify_all();
+    }
+    if (options_.on_stored) options_.on_stored(batch.records);
+    return true;
+}
+
+OrderWriter::Applied OrderWriter::apply(const LogBatch& batch) {
+    const LogPlace from(batch.partition, batch.first);
     for (Duration backoff = kBackoffFirst;; backoff = std::min(backoff * 2, kBackoffMax)) {
         const std::int64_t start = clock_.steady_ns();
-        auto report =
-            store_.apply(batch.first, batch.next, batch.records, StockGuard::version_and_stock);
+        auto report = store_.apply(from, batch.next, batch.records, StockGuard::version_and_stock);
         if (report) {
             if (!store_up_.exchange(true)) spdlog::info("order store: writing again");
             note(*report, clock_.steady_ns() - start);
-            return true;
+            return Applied::yes;
         }
+        if (report.error().is(Errc::fenced) && own_log_ == nullptr) return Applied::elsewhere;
         if (!report.error().is(Errc::unavailable)) {
             options_.on_fatal(report.error());
-            return false;
+            return Applied::ended;
         }
         if (store_up_.exchange(false)) {
             spdlog::warn("order store: {}; orders stay in the log, trying again",
                          report.error().message());
         }
-        if (!back_off(backoff)) return false;
+        if (!back_off(backoff)) return Applied::ended;
     }
 }
 

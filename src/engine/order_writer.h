@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
 
@@ -19,6 +20,7 @@
 #include "domain/ids.h"
 #include "domain/log_record.h"
 #include "engine/order_tally.h"
+#include "engine/reader_feed.h"
 #include "engine/store_progress.h"
 #include "ports/order_log.h"
 #include "ports/order_store.h"
@@ -37,14 +39,19 @@ public:
         // Called on the writer's thread with the records that the store has by now; must not block.
         std::function<void(std::span<const LogRecord>)> on_stored;
     };
+    // Of a log that only this process writes.
     OrderWriter(OrderLogReader& log, OrderStore& store, const Clock& clock, Options options);
+    // One of several writers of a shared log: what it does not finish, another one takes over.
+    OrderWriter(LogFeed& feed, OrderStore& store, const Clock& clock, Options options);
     ~OrderWriter() override;
     OrderWriter(const OrderWriter&) = delete;
     OrderWriter& operator=(const OrderWriter&) = delete;
 
     // Starts at the position that the store remembers.
     void start(LogPosition from);
-    // Writes what is durable by now, then ends the thread; gives up after `wait_max`.
+    void start(); // of a shared log: the feed asks the store for its positions
+    // Writes what is durable by now (of a shared log: the batch at hand), then ends the thread;
+    // gives up after `wait_max`.
     void stop(Duration wait_max);
 
     // Waits until the record at `position` is in the store. Errc::timeout.
@@ -71,15 +78,23 @@ public:
     [[nodiscard]] const Totals& totals() const { return totals_; }
 
 private:
-    void run(LogPosition from);
-    // Retries for ever while the store is down; every other error is fatal.
-    [[nodiscard]] bool apply(const LogBatch& batch);
+    void run();
+    // The next records; with few of them at hand, those that come within a moment, too.
+    [[nodiscard]] Result<LogBatch> read();
+    // Retries for ever while the store is down. False: the writer ends; every error but the ones
+    // that a rewind mends is fatal.
+    [[nodiscard]] bool write(const LogBatch& batch);
+    enum class Applied { yes, elsewhere, ended };
+    [[nodiscard]] Applied apply(const LogBatch& batch);
     void note(const ApplyReport& report, std::int64_t took_ns);
     // Both return false when the writer is stopping.
     [[nodiscard]] bool gather(Duration at_most); // ends early when somebody waits
     [[nodiscard]] bool back_off(Duration time);  // does not: the store is down for them, too
 
-    OrderLogReader& log_;
+    OrderLogReader* own_log_ = nullptr; // null: others write it, too
+    std::optional<ReaderFeed> own_feed_;
+    LogFeed& feed_;
+    std::optional<LogBatch> ahead_; // read, of another partition than the batch at hand
     OrderStore& store_;
     const Clock& clock_;
     Options options_;

@@ -70,7 +70,10 @@ Task<Step<Reservation>> PurchaseService::reserve_and_wait(const PurchaseRequest&
 
 Task<Step<Reservation>> PurchaseService::leave(Reservation reservation) {
     auto durable = co_await parts_.log.durable(reservation.position);
-    if (durable) co_return reservation;
+    if (durable) {
+        parts_.inventory.settled(reservation.order.sale(), reservation.order);
+        co_return reservation;
+    }
     // The unit is held and the record is in the queue: the order may still come.
     if (auto* refusal = std::get_if<Refusal>(&durable.error())) {
         refusal->order_id = reservation.order;

@@ -81,7 +81,8 @@ Task<Result<void>> Rebuild::run_in_turn(SaleNo sale) {
     }
     const auto turn = co_await turn_.take();
     const SaleView* view = parts_.directories[0]->find(sale);
-    if (view != nullptr && view->signals) co_return Result<void>();
+    const bool is_warm = view != nullptr && view->signals && !view->signals->is_cold.load();
+    if (is_warm) co_return Result<void>();
     const std::vector<SaleNo> one(1, sale);
     auto rebuilt = co_await rebuild(one);
     if (!rebuilt) co_return tl::make_unexpected(std::move(rebuilt.error()));
@@ -130,9 +131,13 @@ Task<Result<void>> Rebuild::install(SaleImage image, Epoch opened) {
     auto signals = co_await parts_.inventory.install(std::move(image));
     if (!signals) co_return tl::make_unexpected(std::move(signals.error()));
     if (!*signals) co_return fail(Errc::fenced, "a later rebuild of sale " + terms->id + " began");
-    co_await publish(terms);
-    co_await publish_signals(terms->no, *signals);
+    co_await show(*terms, *signals);
     co_return Result<void>();
+}
+
+Task<void> Rebuild::show(const SaleTerms& terms, std::shared_ptr<const StockSignals> signals) {
+    co_await publish(std::make_shared<const SaleTerms>(terms));
+    co_await publish_signals(terms.no, std::move(signals));
 }
 
 Task<Result<void>> Rebuild::catch_up(const std::string& sale) {

@@ -49,6 +49,8 @@ public:
 
     // Any core. Shows the terms to every core; older terms change nothing.
     Task<void> publish(std::shared_ptr<const SaleTerms> terms);
+    // Any core. Shows a sale that the inventory has to every core: from here on it sells.
+    Task<void> show(const SaleTerms& terms, std::shared_ptr<const StockSignals> signals);
 
 private:
     struct Snapshot;

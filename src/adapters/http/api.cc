@@ -141,9 +141,19 @@ std::optional<Response> Api::refuse_by_address(const Request& request, const Rou
     return std::nullopt;
 }
 
+bool Api::may_be_elsewhere(const RouteMatch& match) {
+    if (parts_.keeper == nullptr) return false;
+    // Of the others that name a sale, all ask the store in any case.
+    const bool asks_directory = match.route == Route::purchase || match.route == Route::show_sale ||
+                                match.route == Route::list_orders || match.route == Route::journal;
+    return asks_directory && is_sale_id(match.id) && parts_.directory.find(match.id) == nullptr;
+}
+
 std::optional<Response> Api::answer_now(const Request& request) {
     const RouteMatch match = match_route(request.method, request.path);
     if (auto refused = refuse_by_address(request, match)) return refused;
+    const bool is_buyers = match.route == Route::purchase || match.route == Route::show_sale;
+    if (is_buyers && may_be_elsewhere(match)) return std::nullopt;
     switch (match.route) {
     case Route::purchase: return purchase_now(request, match.id);
     case Route::show_sale: return show_sale(match.id);
@@ -181,6 +191,7 @@ std::optional<Response> Api::answer_now(const Request& request) {
 
 Task<Response> Api::answer(const Request& request) {
     const RouteMatch match = match_route(request.method, request.path);
+    if (may_be_elsewhere(match)) co_await parts_.keeper->discover(std::string(match.id));
     switch (match.route) {
     case Route::purchase: co_return co_await purchase(request, match.id);
     case Route::show_order: co_return co_await show_order(request, match.id);
@@ -200,7 +211,7 @@ Task<Response> Api::answer(const Request& request) {
     case Route::replay_webhook: co_return co_await replay_webhook(request);
     case Route::readyz: co_return co_await readyz();
     case Route::metrics: co_return co_await metrics_page();
-    case Route::show_sale:
+    case Route::show_sale: co_return show_sale(match.id);
     case Route::livez:
     case Route::openapi:
     case Route::none:

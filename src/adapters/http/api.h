@@ -22,6 +22,7 @@
 #include "engine/purchase_service.h"
 #include "engine/readiness.h"
 #include "engine/sale_directory.h"
+#include "engine/sale_keeper.h"
 #include "engine/sale_service.h"
 #include "engine/webhook_service.h"
 #include "runtime/async_lock.h"
@@ -44,6 +45,7 @@ public:
         std::function<Task<std::string>()> metrics; // the text of /metrics
         const TrustedProxies& proxies;
         WebhookService* webhooks = nullptr; // null: no endpoint is configured
+        SaleKeeper* keeper = nullptr;       // null: no other process creates sales
     };
     struct Options {
         std::uint16_t rate_limited_status = 429;
@@ -117,6 +119,8 @@ private:
     Answer replay_webhook(const Request& request);
 
     // api.cc
+    // Is this about a sale that another node may have created a moment ago?
+    [[nodiscard]] bool may_be_elsewhere(const RouteMatch& match);
     Answer readyz();
     Answer metrics_page();
     [[nodiscard]] std::optional<Response> refuse_by_address(const Request& request,

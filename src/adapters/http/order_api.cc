@@ -48,6 +48,10 @@ Task<tl::expected<Api::VisibleOrder, Response>> Api::visible_order(const OrderRe
         co_return tl::make_unexpected(problem(order.error()));
     }
     const SaleView* sale = parts_.directory.find(order_id->sale());
+    if (order && sale == nullptr && parts_.keeper != nullptr) {
+        co_await parts_.keeper->refresh();
+        sale = parts_.directory.find(order_id->sale());
+    }
     // Somebody else's order looks like none.
     if (!order || sale == nullptr || (!reader.is_admin && order->user != reader.user)) {
         co_return tl::make_unexpected(no_order());

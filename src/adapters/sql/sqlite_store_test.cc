@@ -1,5 +1,6 @@
 // What is SQLite's alone: upgrading an older file, and leaving files as they were.
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <iterator>

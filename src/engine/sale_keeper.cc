@@ -1,0 +1,218 @@
+#include "engine/sale_keeper.h"
+
+#include <algorithm>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <spdlog/spdlog.h>
+#include <utility>
+
+namespace doorbuster {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
+
+// A change made on another node is seen by its message within milliseconds, and by this poll if the
+// message was lost.
+constexpr Duration kLookEvery{250};
+constexpr Duration kLookSoon{5}; // how often a wish to look now is noticed
+constexpr std::size_t kSalesAPage = 1'000;
+// A sale that ended is of no concern any more once nothing can be held for it.
+constexpr Duration kClosedKept = std::chrono::hours(24);
+// The first attempt comes within a tenth of a second of the loss. Each that fails doubles the wait
+// before the next, so that of many nodes one gets through: a rebuild takes less than a second.
+constexpr std::uint64_t kFirstWaitMsMax = 100;
+constexpr int kDoublingsMax = 7;
+// A read-back takes milliseconds. A hold that is pending for so long was left behind by a node that
+// died, or its produce failed.
+constexpr Duration kPendingMax{3'000};
+constexpr Duration kAppendEvery{1'000};
+constexpr std::size_t kAppendMax = 1'000;
+// Look-ups of sales that are not known: each costs the store a query by its key.
+constexpr std::int64_t kDiscoveryNs = 5'000'000;
+
+std::int64_t ns(Duration time) { return time.count() * 1'000'000; }
+
+} // namespace
+
+SaleKeeper::SaleKeeper(Parts parts) : parts_(std::move(parts)) {}
+
+void SaleKeeper::look_soon() { must_look_.store(true, std::memory_order_release); }
+
+std::string SaleKeeper::state() const {
+    switch (waiting_.load(std::memory_order_relaxed)) {
+    case Waiting::nothing: return "up";
+    case Waiting::store: return "waiting for the order store";
+    case Waiting::inventory: return "waiting for the inventory";
+    case Waiting::rebuild: return "being rebuilt (this needs a live order writer)";
+    }
+    return "up";
+}
+
+Task<void> SaleKeeper::run() {
+    Timer timer(co_await boost::asio::this_coro::executor);
+    for (;;) {
+        must_look_.store(false, std::memory_order_release);
+        {
+            const auto turn = co_await turn_.take();
+            const bool is_known = co_await look();
+            if (!is_known) waiting_ = Waiting::store;
+        }
+        const bool all_sell = waiting_.load() == Waiting::nothing;
+        if (all_sell && !is_ready_) {
+            is_ready_ = true;
+            parts_.on_ready(parts_.directories[0]->size());
+        }
+        co_await append_pending();
+        const std::int64_t next_look = parts_.clock.steady_ns() + ns(kLookEvery);
+        while (parts_.clock.steady_ns() < next_look &&
+               !must_look_.load(std::memory_order_acquire)) {
+            timer.expires_after(kLookSoon);
+            co_await timer.async_wait(use_task);
+        }
+    }
+}
+
+Task<Result<std::vector<StoredSale>>> SaleKeeper::read_sales() {
+    std::vector<StoredSale> all;
+    for (;;) {
+        const std::string after = all.empty() ? "" : all.back().terms.id;
+        auto read = [this, &after] { return parts_.store.list_sales(after, kSalesAPage); };
+        auto page = co_await parts_.blocking.run(read);
+        if (!page) co_return tl::make_unexpected(std::move(page.error()));
+        const bool is_last = page->size() < kSalesAPage;
+        std::ranges::move(*page, std::back_inserter(all));
+        if (is_last) co_return all;
+    }
+}
+
+Task<bool> SaleKeeper::look() {
+    const auto sales = co_await read_sales();
+    if (!sales) co_return false;
+    Waiting waiting = Waiting::nothing;
+    for (const StoredSale& sale : *sales) {
+        waiting_ = Waiting::nothing;
+        co_await keep(sale);
+        waiting = std::max(waiting, waiting_.load());
+    }
+    waiting_ = waiting;
+    co_return true;
+}
+
+bool SaleKeeper::is_cold(SaleNo sale) const {
+    const SaleView* view = parts_.directories[0]->find(sale);
+    return view == nullptr || !view->signals ||
+           view->signals->is_cold.load(std::memory_order_relaxed);
+}
+
+Task<void> SaleKeeper::keep(const StoredSale& sale) {
+    const SaleTerms& terms = sale.terms;
+    const SaleView* view = parts_.directories[0]->find(terms.no);
+    if (view == nullptr || view->terms->version < terms.version) {
+        co_await parts_.rebuild.publish(std::make_shared<const SaleTerms>(terms));
+    }
+    if (is_cold(terms.no)) {
+        const TimePoint now = parts_.clock.now();
+        const bool is_over = terms.closed_at && *terms.closed_at + kClosedKept < now;
+        if (!is_over) co_await revive(sale);
+        co_return;
+    }
+    cold_.erase(terms.no);
+    // Whoever changed the terms may have died before the inventory knew.
+    if (told_[terms.no] >= terms.version) co_return;
+    const auto known = co_await parts_.inventory.set_terms(terms);
+    if (known) told_[terms.no] = terms.version;
+}
+
+Task<void> SaleKeeper::revive(const StoredSale& sale) {
+    const SaleNo no = sale.terms.no;
+    auto attached = co_await parts_.inventory.attach(sale.terms, sale.epoch);
+    if (!attached) {
+        waiting_ = Waiting::inventory;
+        co_return;
+    }
+    if (*attached) {
+        co_await parts_.rebuild.show(sale.terms, *attached);
+        cold_.erase(no);
+        co_return;
+    }
+    waiting_ = Waiting::rebuild;
+    const std::int64_t now = parts_.clock.steady_ns();
+    Cold& cold = cold_[no];
+    if (now < cold.not_before_ns) co_return;
+    const std::uint64_t wait_ms = kFirstWaitMsMax << std::min(cold.attempts, kDoublingsMax);
+    cold.not_before_ns = now + ns(Duration(static_cast<std::int64_t>(parts_.random(wait_ms))));
+    // The first time only the wait is drawn: another node may be at it already.
+    if (cold.attempts++ == 0) {
+        look_soon();
+        co_return;
+    }
+    spdlog::info("sale {}: the inventory has lost it, rebuilding", sale.terms.id);
+    const auto rebuilt = co_await parts_.rebuild.run_if_cold(no);
+    if (rebuilt) {
+        cold_.erase(no);
+        waiting_ = Waiting::nothing;
+    } else {
+        spdlog::warn("sale {}: not rebuilt: {}; trying again", sale.terms.id,
+                     rebuilt.error().message());
+    }
+}
+
+Task<void> SaleKeeper::append_pending() {
+    const std::int64_t now = parts_.clock.steady_ns();
+    if (now < next_append_ns_) co_return;
+    next_append_ns_ = now + ns(kAppendEvery);
+    std::vector<std::pair<SaleNo, LogPartition>> sales;
+    parts_.directories[0]->for_each([&sales](const SaleView& view) {
+        if (view.signals && !view.signals->is_cold.load(std::memory_order_relaxed)) {
+            sales.emplace_back(view.terms->no, view.terms->partition);
+        }
+    });
+    for (const auto& [sale, partition] : sales) co_await append_pending_of(sale, partition);
+}
+
+Task<void> SaleKeeper::append_pending_of(SaleNo sale, LogPartition partition) {
+    const auto pending = co_await parts_.inventory.pending(sale, kPendingMax, kAppendMax);
+    if (!pending || pending->empty()) co_return;
+    spdlog::info("sale {}: {} holds stayed pending, appending them again", sale.get(),
+                 pending->size());
+    std::vector<std::pair<LogPosition, OrderId>> appended;
+    for (const LogRecord& record : *pending) {
+        const LogRecordView view{record.kind,     record.sale, record.epoch, record.order,
+                                 record.quantity, record.user, record.key,   partition};
+        const auto position = parts_.log.enqueue(view);
+        if (!position) break; // the log is full: next time
+        appended.emplace_back(*position, record.order);
+    }
+    for (const auto& [position, order] : appended) {
+        const auto durable = co_await parts_.log.durable(position);
+        if (!durable) co_return;
+        parts_.inventory.settled(sale, order);
+    }
+}
+
+Task<void> SaleKeeper::discover(std::string id) {
+    const std::int64_t now = parts_.clock.steady_ns();
+    std::int64_t next = next_discovery_ns_.load();
+    if (now < next || !next_discovery_ns_.compare_exchange_strong(next, now + kDiscoveryNs)) {
+        co_return;
+    }
+    const auto look_for = [this, &id]() -> Task<void> {
+        const auto turn = co_await turn_.take();
+        auto read = [this, &id] { return parts_.store.find_sale(id); };
+        const auto sale = co_await parts_.blocking.run(read);
+        if (sale) co_await keep(*sale);
+    };
+    co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), look_for, use_task);
+}
+
+Task<void> SaleKeeper::refresh() {
+    const auto look_now = [this]() -> Task<void> {
+        const auto turn = co_await turn_.take();
+        static_cast<void>(co_await look());
+    };
+    co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), look_now, use_task);
+}
+
+} // namespace doorbuster

@@ -1,0 +1,90 @@
+// Keeps a process's sales going where other processes change them, too: shows what was created and
+// changed elsewhere, attaches to the inventory or rebuilds what was lost, and appends again the
+// holds that stayed pending (design.md section 4, rules 6 to 8). One Task on core 0; everything
+// public may be called from any core, unless it says otherwise.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/purchase_service.h"
+#include "engine/rebuild.h"
+#include "engine/sale_directory.h"
+#include "ports/inventory.h"
+#include "ports/order_log.h"
+#include "ports/order_store.h"
+#include "runtime/async_lock.h"
+#include "runtime/blocking_pool.h"
+#include "runtime/clock.h"
+#include "runtime/core.h"
+#include "runtime/task.h"
+
+namespace doorbuster {
+
+class SaleKeeper {
+public:
+    struct Parts { // all outlive the keeper
+        Cores& cores;
+        const Clock& clock;
+        BlockingPool& blocking;
+        OrderStore& store;
+        OrderLog& log;
+        Inventory& inventory;
+        Rebuild& rebuild;
+        std::vector<std::unique_ptr<SaleDirectory>>& directories; // by core
+        // Draws a number below its argument: who rebuilds first is left to chance.
+        std::function<std::uint64_t(std::uint64_t)> random;
+        // Told once, when every sale sells.
+        std::function<void(std::size_t sales)> on_ready;
+    };
+    explicit SaleKeeper(Parts parts);
+
+    // Core 0, once: until the process ends.
+    Task<void> run();
+    // Any thread. Something changed elsewhere: look now, not at the next round.
+    void look_soon();
+    // A sale that this process does not know: asks the store, so that one which was created on
+    // another node a moment ago sells here, too. Bounded: under a flood of wrong ids most are not
+    // looked up.
+    Task<void> discover(std::string id);
+    // The same for whatever the store knows: an order of an unknown sale was found.
+    Task<void> refresh();
+
+    // Any thread: what it waits for, for /readyz; "up" when every sale sells.
+    [[nodiscard]] std::string state() const;
+
+private:
+    using Steady = std::chrono::steady_clock;
+    // A sale that does not sell, and when it may be rebuilt by us.
+    struct Cold {
+        int attempts = 0;
+        std::int64_t not_before_ns = 0;
+    };
+    enum class Waiting : std::uint8_t { nothing, store, inventory, rebuild };
+
+    // One round: false when the store did not answer.
+    Task<bool> look();
+    Task<Result<std::vector<StoredSale>>> read_sales();
+    Task<void> keep(const StoredSale& sale);
+    Task<void> revive(const StoredSale& sale);
+    Task<void> append_pending();
+    Task<void> append_pending_of(SaleNo sale, LogPartition partition);
+    [[nodiscard]] bool is_cold(SaleNo sale) const;
+
+    Parts parts_;
+    AsyncLock turn_; // core 0's: rounds and discoveries
+    std::map<SaleNo, Cold> cold_;
+    std::map<SaleNo, std::int64_t> told_; // versions of the terms that the inventory has
+    std::int64_t next_append_ns_ = 0;
+    bool is_ready_ = false;
+    std::atomic<bool> must_look_{false};
+    std::atomic<std::int64_t> next_discovery_ns_{0};
+    std::atomic<Waiting> waiting_{Waiting::store};
+};
+
+} // namespace doorbuster
