@@ -98,11 +98,11 @@ class EventOutbox {
 public:
     virtual ~EventOutbox() = default;
 
-    // Of the processes that share a store one sends its webhooks: the one that leads. Becomes it, if
-    // nobody is, or makes sure that it still is. The lead ends with the process or its connection.
-    // True at once where no other process shares the store. Call it before the rest, and now and
-    // then, and after any error; read the endpoints again (register_endpoints()) whenever it was
-    // lost in between.
+    // Of the processes that share a store one sends its webhooks: the one that leads. Becomes it,
+    // if nobody is, or makes sure that it still is. The lead ends with the process or its
+    // connection. True at once where no other process shares the store. Call it before the rest,
+    // and now and then, and after any error; read the endpoints again (register_endpoints())
+    // whenever it was lost in between.
     [[nodiscard]] virtual Result<bool> try_lead() = 0;
 
     // Says which endpoints the settings name, and returns their records in that order. A new one

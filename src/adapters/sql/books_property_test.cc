@@ -274,7 +274,8 @@ private:
 };
 
 class BooksTest : public fixture::StoreTest {};
-INSTANTIATE_TEST_SUITE_P(In, BooksTest, testing::ValuesIn(fixture::kAllDialects), fixture::suffix_of);
+INSTANTIATE_TEST_SUITE_P(In, BooksTest, testing::ValuesIn(fixture::kAllDialects),
+                         fixture::suffix_of);
 
 TEST_P(BooksTest, BalanceWhateverIsAppliedInWhateverOrder) {
     const ScratchStore file(GetParam());

@@ -49,8 +49,8 @@ Result<std::vector<StoredLetter>> select_letters(Session& session, const std::st
 
 // The letter, locked after its sale.
 Result<StoredLetter> lock_letter(Session& session, const OrderId& order) {
-    const std::string tail = "WHERE order_id = :after LIMIT :rows " +
-                             session.text(text::lock_clause);
+    const std::string tail =
+        "WHERE order_id = :after LIMIT :rows " + session.text(text::lock_clause);
     auto found = select_letters(session, tail, order.text(), 1);
     if (!found) return tl::make_unexpected(std::move(found.error()));
     if (found->empty()) return fail(Errc::not_found, "dead letter " + order.text());
@@ -59,8 +59,8 @@ Result<StoredLetter> lock_letter(Session& session, const OrderId& order) {
 
 } // namespace
 
-Result<std::vector<DeadLetter>>
-SqlOrderStore::dead_letters(const std::optional<OrderId>& after, std::size_t limit) {
+Result<std::vector<DeadLetter>> SqlOrderStore::dead_letters(const std::optional<OrderId>& after,
+                                                            std::size_t limit) {
     const auto read = [&](Session& session, Attempt&) -> Result<std::vector<DeadLetter>> {
         auto rows = select_letters(session, "WHERE order_id > :after ORDER BY order_id LIMIT :rows",
                                    after ? after->text() : "", static_cast<Integer>(limit));

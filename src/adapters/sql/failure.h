@@ -39,8 +39,7 @@ private:
 
 // Runs `f` and turns what SOCI throws into an Error that says what was being done. Nothing of
 // SOCI's exceptions leaves the adapter.
-template <class F>
-std::invoke_result_t<F&> guarded(const StoreUrl& store, const char* doing, F f) {
+template <class F> std::invoke_result_t<F&> guarded(const StoreUrl& store, const char* doing, F f) {
     try {
         return f();
     } catch (const soci::soci_error& failure) {

@@ -1,7 +1,8 @@
 // An order's life behind the writer: pay, cancel, expire, and what is given back thereby. Each call
 // is one transaction; the lifecycles of several processes make them at once. They lock the orders
 // first, in the order of their ids, then the sales whose units they give back, by number. The order
-// writer holds sales while it inserts, but only orders that are not there: nobody waits in a circle.
+// writer holds sales while it inserts, but only orders that are not there: nobody waits in a
+// circle.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -42,8 +43,8 @@ Result<std::map<OrderId, Order>> lock_orders(Session& session,
                soci::into(row.user), soci::into(row.quantity), soci::into(row.status),
                soci::into(row.expires_at.value, row.expires_at.indicator),
                soci::into(row.paid_at.value, row.paid_at.indicator),
-               soci::into(row.payment_ref.value, row.payment_ref.indicator),
-               soci::into(row.key), soci::into(row.version));
+               soci::into(row.payment_ref.value, row.payment_ref.indicator), soci::into(row.key),
+               soci::into(row.version));
     return orders;
 }
 
@@ -209,7 +210,8 @@ Result<std::vector<GiveBack>> SqlOrderStore::pending_give_backs(const std::optio
 Result<void> SqlOrderStore::give_backs_done(std::span<const GiveBack> done) {
     std::vector<const GiveBack*> in_order;
     for (const GiveBack& each : done) in_order.push_back(&each);
-    std::ranges::stable_sort(in_order, {}, [](const GiveBack* each) { return each->sale.terms.no; });
+    std::ranges::stable_sort(in_order, {},
+                             [](const GiveBack* each) { return each->sale.terms.no; });
     const auto write = [&](Session& session, Attempt& attempt) -> Result<void> {
         for (const GiveBack* each : in_order) {
             const auto sale = select_sale(session, each->sale.terms.no, RowLock::update);

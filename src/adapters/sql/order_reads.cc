@@ -116,12 +116,15 @@ Result<SaleBooks> books_of(Session& session, SaleRow row) {
     if (is_corrupt) return fail(Errc::corrupt, "the store holds an order with no known status");
     std::string user;
     session.each(
-        text::select_users_over_limit, [&] { entry.over_limit.push_back({user, units}); },
+        text::select_users_over_limit,
+        [&] {
+            entry.over_limit.push_back({user, units});
+        },
         soci::into(user), soci::into(units), soci::use(range.lowest, "lowest"),
         soci::use(range.highest, "highest"), soci::use(row.per_user_limit_ever, "per_user_limit"));
     Integer give_backs = 0;
-    session.read(text::count_give_backs, soci::into(give_backs),
-                 soci::use(range.lowest, "lowest"), soci::use(range.highest, "highest"));
+    session.read(text::count_give_backs, soci::into(give_backs), soci::use(range.lowest, "lowest"),
+                 soci::use(range.highest, "highest"));
     const Letters letters = sum_letters(session, row.sale.terms.no);
     entry.give_backs = give_backs;
     entry.dead_letters = letters.held;
@@ -149,8 +152,8 @@ Result<Order> SqlOrderStore::find_order(const OrderId& id) {
         const std::string wanted = id.text();
         Order letter;
         Integer quantity = 0;
-        if (!session.read(text::select_dead_letter, soci::into(letter.user),
-                          soci::into(letter.key), soci::into(quantity), soci::use(wanted, "id"))) {
+        if (!session.read(text::select_dead_letter, soci::into(letter.user), soci::into(letter.key),
+                          soci::into(quantity), soci::use(wanted, "id"))) {
             return order;
         }
         letter.id = id;

@@ -28,8 +28,8 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
         store->pool_->open();
         {
             Lease lease(*store->pool_);
-            auto ready = bring_up_to_date(*lease, store->pool_->writes(),
-                                          session_options.is_read_only);
+            auto ready =
+                bring_up_to_date(*lease, store->pool_->writes(), session_options.is_read_only);
             if (!ready) return tl::make_unexpected(std::move(ready.error()));
         }
         if (!session_options.is_read_only) {

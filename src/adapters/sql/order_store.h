@@ -19,13 +19,13 @@ namespace doorbuster::sql {
 enum class StoreMode { serve, read_only };
 
 struct OrderStoreOptions {
-    std::string url; // see store_url.h; a path alone is SQLite's
+    std::string url;           // see store_url.h; a path alone is SQLite's
     std::size_t pool_size = 4; // sessions for everything but the writer
     StoreMode mode = StoreMode::serve;
     // What the store decides by; outlives it. Null: the database's own clock, so that all processes
     // have one; SQLite: the system's.
     const Clock* clock = nullptr;
-    bool with_events = false;     // write the outbox: somebody reads it
+    bool with_events = false; // write the outbox: somebody reads it
 };
 
 class Pool; // pool.h
@@ -92,16 +92,15 @@ public:
     [[nodiscard]] Result<Books> books(const std::optional<std::string>& sale) override;
 
     // Dead letters by id, behind `after`, dropped ones too; at most `limit`.
-    [[nodiscard]] Result<std::vector<DeadLetter>>
-    dead_letters(const std::optional<OrderId>& after, std::size_t limit);
+    [[nodiscard]] Result<std::vector<DeadLetter>> dead_letters(const std::optional<OrderId>& after,
+                                                               std::size_t limit);
     // Stores the order as the writer would have, with its units. Errc::not_found;
-    // Errc::wrong_state: it is dropped, it is no order, its sale is not there or has no room for it,
-    // or the database does not take it still (the message says which).
+    // Errc::wrong_state: it is dropped, it is no order, its sale is not there or has no room for
+    // it, or the database does not take it still (the message says which).
     [[nodiscard]] Result<Order> replay_dead_letter(const OrderId& order);
     // Gives the order up: its units are for sale again (it leaves a give-back row). Doing it again
     // changes nothing. Errc::not_found.
-    [[nodiscard]] Result<GiveBack> drop_dead_letter(const OrderId& order,
-                                                    const std::string& cause);
+    [[nodiscard]] Result<GiveBack> drop_dead_letter(const OrderId& order, const std::string& cause);
 
     [[nodiscard]] Connections connections() const override;
     [[nodiscard]] Result<void> ping() override;

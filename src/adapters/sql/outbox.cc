@@ -115,13 +115,12 @@ bool write_endpoint(Session& session, const EndpointRecord& record) {
     Nullable<Integer> failing_since(to_ms(record.failing_since));
     const Integer delivered = record.delivered;
     const Integer revision = record.revision;
-    return session.run(text::save_endpoint, soci::use(done_seq, "done_seq"),
-                       soci::use(state, "state"), soci::use(since, "since"),
-                       soci::use(record.reason, "reason"),
-                       soci::use(failing_since.value, failing_since.indicator, "failing_since"),
-                       soci::use(record.last_error, "last_error"),
-                       soci::use(delivered, "delivered"), soci::use(no, "no"),
-                       soci::use(revision, "revision")) == 1;
+    return session.run(
+               text::save_endpoint, soci::use(done_seq, "done_seq"), soci::use(state, "state"),
+               soci::use(since, "since"), soci::use(record.reason, "reason"),
+               soci::use(failing_since.value, failing_since.indicator, "failing_since"),
+               soci::use(record.last_error, "last_error"), soci::use(delivered, "delivered"),
+               soci::use(no, "no"), soci::use(revision, "revision")) == 1;
 }
 
 // The first event at or behind a moment.
@@ -153,8 +152,8 @@ Integer number_events(Session& session) {
             status.push_back(new_status);
             at.push_back(new_at);
         },
-        soci::into(new_id), soci::into(new_order), soci::into(new_version),
-        soci::into(new_status), soci::into(new_at), soci::use(kNumberedAtOnce, "rows"));
+        soci::into(new_id), soci::into(new_order), soci::into(new_version), soci::into(new_status),
+        soci::into(new_at), soci::use(kNumberedAtOnce, "rows"));
     if (id.empty()) return 0;
     Rows numbered(id.size());
     numbered.add("seq", seq).add("order_id", order).add("version", version);

@@ -40,13 +40,17 @@ protected:
         std::vector<LogRecord> records;
         for (std::uint64_t n = first; n <= last; ++n) records.push_back(order(sale_, n));
         ASSERT_TRUE(apply_next(*store_, records));
+        look();
     }
     void change(std::uint64_t n, OrderAction action) {
         const OrderChange change{order(sale_, n).order, action, "payment-" + std::to_string(n)};
         const auto report = store_->change_orders(std::span(&change, 1));
         ASSERT_TRUE(report.has_value());
         ASSERT_EQ(report->changes.front().verdict, ChangeVerdict::done);
+        look();
     }
+    // As the dispatcher does before it reads: what is new gets its numbers.
+    void look() { ASSERT_TRUE(outbox_->last_seq().has_value()); }
     EndpointRecord registered(const std::string& url, TimePoint now = kNow,
                               TimePoint forget_before = kLongAgo) {
         const auto records = outbox_->register_endpoints(std::span(&url, 1), now, forget_before);

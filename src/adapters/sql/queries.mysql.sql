@@ -27,7 +27,7 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;
 
 -- name: begin_write
-START TRANSACTION READ WRITE;
+START TRANSACTION;
 
 -- name: lock_clause
 FOR UPDATE
@@ -56,9 +56,11 @@ INSERT INTO orders (id, sale_no, user_id, quantity, status, created_at, expires_
                     idempotency_key)
 SELECT id, sale_no, user_id, quantity, 2, created_at, expires_at, expires_at, idempotency_key
 FROM json_table(:many_rows, '$[*]' COLUMNS (
-    id CHAR(32) PATH '$.id', sale_no INT PATH '$.sale_no', user_id MEDIUMTEXT PATH '$.user_id',
+    id CHAR(32) PATH '$.id', sale_no INT PATH '$.sale_no',
+    user_id MEDIUMTEXT CHARACTER SET utf8mb4 PATH '$.user_id',
     quantity BIGINT PATH '$.quantity', created_at BIGINT PATH '$.created_at',
-    expires_at BIGINT PATH '$.expires_at', idempotency_key MEDIUMTEXT PATH '$.idempotency_key'
+    expires_at BIGINT PATH '$.expires_at',
+    idempotency_key MEDIUMTEXT CHARACTER SET utf8mb4 PATH '$.idempotency_key'
 )) AS r;
 
 -- name: select_stored
@@ -127,7 +129,8 @@ FOR UPDATE;
 UPDATE json_table(:many_rows, '$[*]' COLUMNS (
     id CHAR(32) CHARACTER SET ascii COLLATE ascii_bin PATH '$.id',
     old_version BIGINT PATH '$.old_version', status SMALLINT PATH '$.status',
-    paid_at BIGINT PATH '$.paid_at', payment_ref MEDIUMTEXT PATH '$.payment_ref',
+    paid_at BIGINT PATH '$.paid_at',
+    payment_ref MEDIUMTEXT CHARACTER SET utf8mb4 PATH '$.payment_ref',
     version BIGINT PATH '$.version'
 )) AS r
 STRAIGHT_JOIN orders o ON o.id = r.id AND o.version = r.old_version

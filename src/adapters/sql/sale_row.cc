@@ -73,8 +73,8 @@ std::vector<SaleRow> select_sales(Session& session, const std::string& tail,
 }
 
 std::optional<SaleRow> select_sale(Session& session, SaleNo no, RowLock lock) {
-    return first_of(select_sales(
-        session, "WHERE no = " + std::to_string(no.get()) + lock_clause(session, lock)));
+    return first_of(select_sales(session, "WHERE no = " + std::to_string(no.get()) +
+                                              lock_clause(session, lock)));
 }
 
 std::optional<SaleRow> select_sale(Session& session, const std::string& id, RowLock lock) {

@@ -148,7 +148,8 @@ Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const Terms
         if (!row) return fail(Errc::not_found, "sale " + id);
         StoredSale sale = std::move(row->sale);
         const Integer no = sale.terms.no.get();
-        if (attempt.is_commit_unknown && is_in_journal(session, sale.terms.no, now, note, changed)) {
+        if (attempt.is_commit_unknown &&
+            is_in_journal(session, sale.terms.no, now, note, changed)) {
             return sale;
         }
         if (key) {

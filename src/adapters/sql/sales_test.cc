@@ -277,8 +277,7 @@ std::vector<std::string> whats(const std::vector<JournalEntry>& journal) {
 }
 
 class Journal : public StoreTest {};
-INSTANTIATE_TEST_SUITE_P(In, Journal, testing::ValuesIn(fixture::kAllDialects),
-                         fixture::suffix_of);
+INSTANTIATE_TEST_SUITE_P(In, Journal, testing::ValuesIn(fixture::kAllDialects), fixture::suffix_of);
 
 TEST_P(Journal, BeginsWithAllTheTermsOfANewSale) {
     const ScratchStore file(GetParam());
@@ -370,8 +369,7 @@ TEST_P(Journal, IsReadPageByPageAndSaleBySale) {
 }
 
 class Changes : public StoreTest {};
-INSTANTIATE_TEST_SUITE_P(In, Changes, testing::ValuesIn(fixture::kAllDialects),
-                         fixture::suffix_of);
+INSTANTIATE_TEST_SUITE_P(In, Changes, testing::ValuesIn(fixture::kAllDialects), fixture::suffix_of);
 
 TEST_P(Changes, AreFoundByTheirKey) {
     const ScratchStore file(GetParam());

@@ -38,6 +38,10 @@ void Session::open_sqlite() {
 
 void Session::open_postgresql() {
     session_.open(soci::postgresql, url_.connect);
+    // The library would print the server's notices.
+    auto* backend = static_cast<soci::postgresql_session_backend*>(session_.get_backend());
+    PQsetNoticeProcessor(
+        backend->conn_, [](void*, const char*) {}, nullptr);
     const std::string read_only = options_.is_read_only ? "on" : "off";
     read(text::set_up_session, soci::use(read_only, "read_only"));
 }

@@ -26,9 +26,9 @@ void back_off(int attempts);
 // With a database that others share it runs again when the connection was lost or it was a victim,
 // at most kAttemptsMax times in all; a connection that cannot be made is Errc::unavailable at once.
 template <class Work>
-std::invoke_result_t<Work&, Session&, Attempt&>
-transact(Session& session, SharedWrites& writes, const char* doing, Transaction::Kind kind,
-         Work work) {
+std::invoke_result_t<Work&, Session&, Attempt&> transact(Session& session, SharedWrites& writes,
+                                                         const char* doing, Transaction::Kind kind,
+                                                         Work work) {
     using Returned = std::invoke_result_t<Work&, Session&, Attempt&>;
     Attempt attempt;
     for (;; ++attempt.number) {

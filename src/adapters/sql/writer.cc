@@ -105,13 +105,13 @@ bool SqlOrderStore::Writer::move_position(LogPlace from, LogPosition next) {
     };
     if (move()) return true;
     if (from.position != LogPosition(1)) return false;
-    session_.run(text::insert_position, soci::use(partition, "log_partition")); // unless it is there
+    session_.run(text::insert_position,
+                 soci::use(partition, "log_partition")); // unless it is there
     return move();
 }
 
 // Once for the batch, by number: the order that everybody locks sales in.
-SqlOrderStore::Writer::Sales
-SqlOrderStore::Writer::lock_sales(std::span<const LogRecord> records) {
+SqlOrderStore::Writer::Sales SqlOrderStore::Writer::lock_sales(std::span<const LogRecord> records) {
     Sales sales;
     for (const LogRecord& record : records) {
         if (record.kind != LogRecordKind::unreadable) sales.try_emplace(record.sale);
@@ -165,9 +165,8 @@ std::set<std::string> SqlOrderStore::Writer::stored_among(std::span<const LogRec
     return stored;
 }
 
-SqlOrderStore::Writer::Outcome
-SqlOrderStore::Writer::apply_bulk(std::span<const LogRecord> records, Way way,
-                                  ApplyReport& report) {
+SqlOrderStore::Writer::Outcome SqlOrderStore::Writer::apply_bulk(std::span<const LogRecord> records,
+                                                                 Way way, ApplyReport& report) {
     Sales sales = lock_sales(records);
     std::set<std::string> stored;
     if (way == Way::without_duplicates) stored = stored_among(records);

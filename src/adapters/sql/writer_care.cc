@@ -1,4 +1,5 @@
-// Storing a batch order by order: it met the guard, a withdrawal, or a record that cannot be stored.
+// Storing a batch order by order: it met the guard, a withdrawal, or a record that cannot be
+// stored.
 #include "adapters/sql/dead_letter_row.h"
 #include "adapters/sql/sale_row.h"
 #include "adapters/sql/sql_text.h"

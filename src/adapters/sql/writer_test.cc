@@ -15,8 +15,8 @@ using fixture::books_of;
 using fixture::kNow;
 using fixture::order;
 using fixture::ScratchStore;
-using fixture::StoreTest;
 using fixture::status_of;
+using fixture::StoreTest;
 
 constexpr StockGuard kGuard = StockGuard::version_and_stock;
 
