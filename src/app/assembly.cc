@@ -19,6 +19,7 @@
 #include "adapters/memory/inventory.h"
 #include "adapters/memory/rate_limiter.h"
 #include "adapters/prometheus/metrics.h"
+#include "adapters/redis/rate_limiter.h"
 #include "adapters/sql/order_store.h"
 #include "adapters/sqlite/order_log.h"
 #include "app/data_folder.h"
@@ -205,7 +206,9 @@ struct Assembly::Parts {
     std::unique_ptr<memory::MemoryInventory> own_inventory; // or:
     std::unique_ptr<RedisShop> redis;
     Inventory* inventory = nullptr; // the one of these
-    std::unique_ptr<RateLimiter> limiter;
+    std::unique_ptr<memory::MemoryRateLimiter> local_limiter;
+    std::unique_ptr<redis::RedisRateLimiter> shared_limiter;
+    RateLimiter* limiter = nullptr;                          // the shared one, if there is one
     std::vector<std::unique_ptr<SaleDirectory>> directories; // by core, as the next two
     std::vector<std::unique_ptr<PurchaseService>> purchases;
     std::vector<std::unique_ptr<http::Api>> apis;
@@ -236,7 +239,7 @@ struct Assembly::Parts {
 
 Result<void> Assembly::Parts::open_store() {
     sql::OrderStoreOptions options;
-    options.sqlite_path = store_url_of(config);
+    options.url = store_url_of(config);
     options.pool_size =
         static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads + kLifecycleSessions;
     options.with_events = !config.webhooks.endpoints.empty();
@@ -291,12 +294,15 @@ Result<void> Assembly::Parts::open_shared_log(const std::function<void(const Err
 }
 
 Result<void> Assembly::Parts::open_inventory() {
-    limiter = std::make_unique<memory::MemoryRateLimiter>(limits_of(config.limits), clock);
-    if (config.inventory.backend == InventoryConfig::Backend::memory) {
+    local_limiter = std::make_unique<memory::MemoryRateLimiter>(limits_of(config.limits), clock);
+    limiter = local_limiter.get();
+    const bool has_own = config.inventory.backend == InventoryConfig::Backend::memory;
+    const bool has_own_limits = config.limits.backend == LimitsConfig::Backend::memory;
+    if (has_own) {
         own_inventory = std::make_unique<memory::MemoryInventory>(cores, clock);
         inventory = own_inventory.get();
-        return {};
     }
+    if (has_own && has_own_limits) return {};
     const auto binding = store->log_binding();
     if (!binding) return tl::make_unexpected(binding.error());
     fingerprints = shared_fingerprinter(binding->log_id);
@@ -305,7 +311,16 @@ Result<void> Assembly::Parts::open_inventory() {
     });
     if (!opened) return tl::make_unexpected(std::move(opened.error()));
     redis = std::move(*opened);
-    inventory = &redis->inventory();
+    if (!has_own) inventory = &redis->inventory();
+    if (has_own_limits) return {};
+    redis::RateLimiterOptions options;
+    const memory::RateLimits limits = limits_of(config.limits);
+    options.limits = {limits.system, limits.user, limits.address};
+    options.prefix = config.redis.prefix + ":rate:";
+    options.tell = [](const std::string& text) { spdlog::warn("rate limits: {}", text); };
+    shared_limiter = std::make_unique<redis::RedisRateLimiter>(
+        cores, redis->clients(), std::move(options), *local_limiter, clock);
+    limiter = shared_limiter.get();
     return {};
 }
 
@@ -378,7 +393,7 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), boost::asio::detached);
     };
     lifecycle = std::make_unique<Lifecycle>(cores, *store, *inventory, clock, std::move(living));
-    if (redis) {
+    if (!own_inventory) {
         const auto draw = [random = std::make_shared<std::mt19937_64>(random_number())](
                               std::uint64_t below) { return (*random)() % below; };
         const auto on_ready = [this](std::size_t count) {

@@ -332,12 +332,8 @@ TEST(Config, SaysWhatThisVersionDoesNotHave) {
     };
     EXPECT_EQ(unsupported("[purchase]\nstrategy = \"naive\"\n"),
               "purchase.strategy = \"naive\" is not in this version, which has \"reserve\"");
-    EXPECT_EQ(unsupported("[inventory]\nbackend = \"redis\"\n"),
-              "a backend is \"redis\", and neither redis.url nor redis.nodes is set");
     EXPECT_EQ(unsupported("[redis]\nurl = \"redis://a\"\nnodes = [\"a:1\"]\n"),
               "redis.url and redis.nodes are both set: one server, or a cluster");
-    EXPECT_EQ(unsupported("[log]\nbackend = \"kafka\"\n"),
-              "log.backend is \"kafka\", and kafka.brokers is not set");
     EXPECT_EQ(unsupported("[writer]\nenabled = false\n"),
               "writer.enabled is false, and nobody else can write the orders of "
               "log.backend = \"sqlite\"");

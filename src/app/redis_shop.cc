@@ -72,6 +72,12 @@ void RedisShop::stop() {
     for (const auto& client : clients_) client->close();
 }
 
+std::vector<redis::Client*> RedisShop::clients() const {
+    std::vector<redis::Client*> all;
+    for (const auto& client : clients_) all.push_back(client.get());
+    return all;
+}
+
 std::string RedisShop::state() const {
     const std::lock_guard lock(mutex_);
     return state_;

@@ -32,8 +32,8 @@ public:
     void stop();
 
     [[nodiscard]] redis::RedisInventory& inventory() { return *inventory_; }
-    // The i-th is the i-th core's.
-    [[nodiscard]] redis::Client& client(std::size_t core) { return *clients_[core]; }
+    // By core.
+    [[nodiscard]] std::vector<redis::Client*> clients() const;
     // Any thread: "up", or what is wrong.
     [[nodiscard]] std::string state() const;
 

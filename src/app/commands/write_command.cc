@@ -27,7 +27,7 @@ struct WriterParts {
 
 Result<void> open(const Config& config, WriterParts& parts) {
     sql::OrderStoreOptions options;
-    options.sqlite_path = store_url_of(config);
+    options.url = store_url_of(config);
     options.pool_size = 1; // the writer has a session of its own; this one asks for positions
     options.with_events = !config.webhooks.endpoints.empty();
     auto store = sql::SqlOrderStore::open(options);
