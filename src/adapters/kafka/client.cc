@@ -71,6 +71,9 @@ constexpr std::array kReaderFixed = {
     Property{"enable.partition.eof", "true"}, // says where a stretch ends
 };
 constexpr std::array kFeedDefaults = {
+    // Shorter than for the others: leaving the group may have to wait so long for a broker that is
+    // away, and a process has 10 s to stop.
+    Property{"socket.timeout.ms", "5000"},
     Property{"fetch.wait.max.ms", "100"},
     // The partitions of a writer that died go to another one after this. Shorter is not allowed by
     // a broker's defaults (group.min.session.timeout.ms = 6000), and a pause of a few seconds
