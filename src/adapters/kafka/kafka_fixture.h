@@ -146,12 +146,20 @@ private:
     std::vector<std::string> texts(std::uint32_t partition) {
         std::vector<std::string> all;
         for (const RawRecord& record : records_[LogPartition(partition)]) {
-            if (record.bytes.size() != kMarkSize) all.push_back(record.bytes);
+            if (record.bytes != mark_) all.push_back(record.bytes);
         }
         return all;
     }
 
-    static constexpr std::size_t kMarkSize = 13; // of a barrier; no test's own record has it
+    static std::string mark_bytes() {
+        LogRecordView barrier;
+        barrier.kind = LogRecordKind::barrier;
+        std::string bytes;
+        append_record(bytes, barrier);
+        return bytes;
+    }
+
+    const std::string mark_ = mark_bytes();
     std::mutex mutex_;
     std::condition_variable changed_;
     std::map<LogPartition, std::vector<RawRecord>> records_;
