@@ -53,15 +53,23 @@ struct StoreConfig {
     std::int64_t batch_max = 5'000; // orders a transaction
 };
 
+struct WriterConfig {
+    bool enabled = true; // false: with log.backend = "kafka", `serve` leaves writing to `write`
+};
+
 struct RedisConfig {
     std::string url;
     std::vector<std::string> nodes; // of a cluster, HOST:PORT
+    std::string prefix = "doorbuster";
+    std::string tls_ca; // PEM file; empty: the system's authorities
 };
 
 struct KafkaConfig {
     std::vector<std::string> brokers;
     std::string topic = "doorbuster-orders";
     std::string group = "doorbuster";
+    std::int64_t partitions = 8;                   // of a topic that is not there yet, as the next
+    std::int64_t replication_factor = 0;           // 0: three, or as many as there are brokers
     std::map<std::string, std::string> properties; // librdkafka's, dotted names
 };
 
@@ -117,6 +125,7 @@ struct Config {
     InventoryConfig inventory;
     LogConfig log;
     StoreConfig store;
+    WriterConfig writer;
     RedisConfig redis;
     KafkaConfig kafka;
     LimitsConfig limits;
@@ -159,8 +168,11 @@ struct ConfigReading {
 [[nodiscard]] ConfigReading read_config(const ConfigSources& sources);
 // The same; Errc::invalid with the errors as lines of its context if there is any.
 [[nodiscard]] Result<Config> load_config(const ConfigSources& sources);
-// Errc::invalid where a setting is valid and this version cannot do what it asks for.
+// Errc::invalid where each setting is valid, and they do not go together or ask for what this
+// version cannot do.
 [[nodiscard]] Result<void> check_supported(const Config& config);
+// Does it need servers that may come up after us?
+[[nodiscard]] bool is_clustered(const Config& config);
 
 // A listener's address: an IP address (IPv6 in brackets) or "localhost", and a port.
 struct ListenAddress {

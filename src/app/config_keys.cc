@@ -25,6 +25,8 @@ constexpr double kWebhookSpanMin_s = 1;
 constexpr double kWebhookSpanMax_s = 31'536'000; // a year
 constexpr double kBatchMax = 100'000; // one transaction still fits in memory many times over
 constexpr double kRateMax = 1'000'000'000;
+constexpr double kPartitionsMax = 1'000; // every serving process reads all of them
+constexpr double kReplicasMax = 32;
 constexpr std::size_t kNameMax = 249;    // a Kafka topic's name
 constexpr std::size_t kTokenMax = 4'096; // fits a request's header many times over
 
@@ -180,10 +182,9 @@ constexpr std::array kKeys = {
         "purchase", "log_lag_max", {.minimum = 1, .maximum = kCountMax},
         "orders accepted and not yet in the store; past it purchases get 503"),
     row<&Config::inventory, &InventoryConfig::backend>(
-        "inventory", "backend", {.choices = kMemoryOrRedis, .only = "memory"},
+        "inventory", "backend", {.choices = kMemoryOrRedis},
         "where the stock of a running sale is counted"),
-    row<&Config::log, &LogConfig::backend>("log", "backend",
-                                           {.choices = kSqliteOrKafka, .only = "sqlite"},
+    row<&Config::log, &LogConfig::backend>("log", "backend", {.choices = kSqliteOrKafka},
                                            "where an order is durable before its 202"),
     row<&Config::store, &StoreConfig::url>(
         "store", "url", {.form = kStoreUrl, .secrecy = Secrecy::password_in_url},
@@ -193,27 +194,35 @@ constexpr std::array kKeys = {
     row<&Config::store, &StoreConfig::batch_max>("store", "batch_max",
                                                  {.minimum = 1, .maximum = kBatchMax},
                                                  "orders that one transaction stores"),
-    row<&Config::redis, &RedisConfig::url>(
-        "redis", "url",
-        {.form = kRedisUrl, .secrecy = Secrecy::password_in_url, .arrival = Arrival::later},
-        "the Redis server"),
-    row<&Config::redis, &RedisConfig::nodes>("redis", "nodes",
-                                             {.form = kHostPort, .arrival = Arrival::later},
+    row<&Config::writer, &WriterConfig::enabled>(
+        "writer", "enabled", {},
+        "whether `serve` writes orders to the store, too, and not only `doorbuster write`"),
+    row<&Config::redis, &RedisConfig::url>("redis", "url",
+                                           {.form = kRedisUrl, .secrecy = Secrecy::password_in_url},
+                                           "the Redis server"),
+    row<&Config::redis, &RedisConfig::nodes>("redis", "nodes", {.form = kHostPort},
                                              "some nodes of a Redis cluster, instead of url"),
-    row<&Config::kafka, &KafkaConfig::brokers>("kafka", "brokers",
-                                               {.form = kHostPort, .arrival = Arrival::later},
+    row<&Config::redis, &RedisConfig::prefix>(
+        "redis", "prefix", {.form = kName},
+        "what every key begins with; two stores that share a Redis need two"),
+    row<&Config::redis, &RedisConfig::tls_ca>(
+        "redis", "tls_ca", {}, "PEM file of the authorities for rediss://; empty: the system's"),
+    row<&Config::kafka, &KafkaConfig::brokers>("kafka", "brokers", {.form = kHostPort},
                                                "some brokers of the Kafka cluster"),
-    row<&Config::kafka, &KafkaConfig::topic>("kafka", "topic",
-                                             {.form = kName, .arrival = Arrival::later},
+    row<&Config::kafka, &KafkaConfig::topic>("kafka", "topic", {.form = kName},
                                              "the topic that is the order log"),
-    row<&Config::kafka, &KafkaConfig::group>("kafka", "group",
-                                             {.form = kName, .arrival = Arrival::later},
+    row<&Config::kafka, &KafkaConfig::group>("kafka", "group", {.form = kName},
                                              "the order writers' consumer group"),
-    row<&Config::kafka, &KafkaConfig::properties>(
-        "kafka", "properties", {.secrecy = Secrecy::parts, .arrival = Arrival::later},
-        "any property of librdkafka, by its own name"),
-    row<&Config::limits, &LimitsConfig::backend>("limits", "backend",
-                                                 {.choices = kMemoryOrRedis, .only = "memory"},
+    row<&Config::kafka, &KafkaConfig::partitions>(
+        "kafka", "partitions", {.minimum = 1, .maximum = kPartitionsMax},
+        "partitions of the topic, when doorbuster creates it"),
+    row<&Config::kafka, &KafkaConfig::replication_factor>(
+        "kafka", "replication_factor", {.minimum = 0, .maximum = kReplicasMax},
+        "copies of the topic, when doorbuster creates it; 0: three, or one a broker"),
+    row<&Config::kafka, &KafkaConfig::properties>("kafka", "properties",
+                                                  {.secrecy = Secrecy::parts},
+                                                  "any property of librdkafka, by its own name"),
+    row<&Config::limits, &LimitsConfig::backend>("limits", "backend", {.choices = kMemoryOrRedis},
                                                  "where the limits are counted"),
     row<&Config::limits, &LimitsConfig::per_second>(
         "limits", "per_second", kRate, "purchases a second of the whole system; 0: no limit"),

@@ -332,11 +332,11 @@ TEST(Config, SaysWhatThisVersionDoesNotHave) {
     };
     EXPECT_EQ(unsupported("[purchase]\nstrategy = \"naive\"\n"),
               "purchase.strategy = \"naive\" is not in this version, which has \"reserve\"");
-    EXPECT_EQ(unsupported("[store]\nurl = \"postgresql://u:hush@db/shop\"\n"),
-              "store.url = \"postgresql:…\" is not in this version, which has \"sqlite:FILE\"");
-    EXPECT_EQ(unsupported("[redis]\nurl = \"redis://127.0.0.1\"\n"),
-              "redis.url is not in this version");
-    EXPECT_EQ(unsupported("[kafka]\ntopic = \"t\"\n"), "kafka.topic is not in this version");
+    EXPECT_EQ(unsupported("[redis]\nurl = \"redis://a\"\nnodes = [\"a:1\"]\n"),
+              "redis.url and redis.nodes are both set: one server, or a cluster");
+    EXPECT_EQ(unsupported("[writer]\nenabled = false\n"),
+              "writer.enabled is false, and nobody else can write the orders of "
+              "log.backend = \"sqlite\"");
 }
 
 TEST(Config, ShowsWhatReadsBackToTheSame) {

@@ -64,6 +64,17 @@ public:
         }));
     }
 
+    // Does this process lead? At first it does.
+    void set_leading(bool leading) {
+        const std::lock_guard lock(mutex_);
+        is_leading_ = leading;
+    }
+
+    Result<bool> try_lead() override {
+        const std::lock_guard lock(mutex_);
+        if (failure_) return tl::make_unexpected(*failure_);
+        return is_leading_;
+    }
     Result<std::vector<EndpointRecord>> register_endpoints(std::span<const std::string> urls,
                                                            TimePoint now,
                                                            TimePoint forget_before) override {
@@ -140,6 +151,12 @@ public:
     Result<void> save(std::span<const DeliveryProgress> progress) override {
         const std::lock_guard lock(mutex_);
         if (failure_) return tl::make_unexpected(*failure_);
+        if (!is_leading_) return fail(Errc::fenced);
+        for (const DeliveryProgress& one : progress) {
+            if (find(one.endpoint.no)->revision != one.endpoint.revision) {
+                return fail(Errc::conflict);
+            }
+        }
         ++saves_;
         for (const DeliveryProgress& one : progress) {
             *find(one.endpoint.no) = one.endpoint;
@@ -185,6 +202,7 @@ public:
         record.state = EndpointState::active;
         record.reason.clear();
         record.failing_since.reset();
+        ++record.revision;
         return record;
     }
     Result<std::size_t> prune(TimePoint before, std::size_t events_max) override {
@@ -224,6 +242,7 @@ private:
     std::map<std::int64_t, OutboxEvent> events_;
     std::vector<EndpointRecord> records_;
     std::map<std::pair<std::int64_t, std::int64_t>, DeliveryProgress::Aside> aside_;
+    bool is_leading_ = true;
     std::int64_t last_ = 0;
     std::int64_t last_no_ = 0;
     std::size_t saves_ = 0;

@@ -12,7 +12,7 @@ namespace doorbuster {
 namespace {
 
 // What the contract's command line has and this version does not.
-constexpr std::array<std::string_view, 2> kLater = {"write", "bench stages"};
+constexpr std::array<std::string_view, 1> kLater = {"bench stages"};
 constexpr std::string_view kTokenOption = "--admin-token";
 constexpr std::string_view kMask = "********";
 
@@ -49,9 +49,7 @@ std::string wrong_command(const CLI::App& app, const std::vector<std::string>& a
             continue;
         }
         if (std::ranges::find(kLater, path) != kLater.end()) {
-            return fmt::format("'doorbuster {}' is not in this version yet: it comes with the "
-                               "cluster shape",
-                               path);
+            return fmt::format("'doorbuster {}' is not in this version yet", path);
         }
         const auto nearest = std::ranges::min_element(
             names, {}, [&](const std::string& name) { return edit_distance(word, name); });
