@@ -18,10 +18,7 @@ public:
     Cluster() {
         for (int i = 0; i < kNodes; ++i) {
             bus_ports_.push_back(std::to_string(free_port()));
-            // A node that nobody reaches for so long counts as failed, and the cluster with it.
-            nodes_.push_back(std::make_unique<Server>(
-                Words{"--cluster-enabled", "yes", "--cluster-port", bus_ports_.back(),
-                      "--cluster-node-timeout", "10000", "--cluster-require-full-coverage", "no"}));
+            nodes_.push_back(make_node(bus_ports_.back()));
         }
         const int share = kSlots / kNodes + 1;
         for (int i = 0; i < kNodes; ++i) {
@@ -76,7 +73,31 @@ public:
         }
     }
 
+    // Of node `i`, in step with it when this returns.
+    Server& add_replica(int i) {
+        replica_ = make_node(std::to_string(free_port()));
+        const std::string seed = std::to_string(at(0).port());
+        EXPECT_EQ(replica_->ask({"CLUSTER", "MEET", "127.0.0.1", seed, bus_ports_[0]}), "OK");
+        EXPECT_TRUE(eventually([&] {
+            return replica_->ask({"CLUSTER", "REPLICATE", id_of(i)}) == "OK";
+        }));
+        EXPECT_TRUE(eventually([&] {
+            const std::string role = replica_->ask({"ROLE"});
+            return role.starts_with("slave") && role.find(" connected ") != std::string::npos &&
+                   ask(i, {"CLUSTER", "NODES"}).find("slave " + id_of(i)) != std::string::npos;
+        }));
+        return *replica_;
+    }
+
 private:
+    static std::unique_ptr<Server> make_node(const std::string& bus_port) {
+        // A node that nobody reaches for so long counts as failed, and the cluster with it.
+        return std::make_unique<Server>(Words{"--cluster-enabled", "yes", "--cluster-port",
+                                              bus_port, "--cluster-node-timeout", "10000",
+                                              "--cluster-require-full-coverage", "no"});
+    }
+
+    std::unique_ptr<Server> replica_;
     std::vector<std::string> bus_ports_;
     std::vector<std::unique_ptr<Server>> nodes_;
     std::vector<std::string> ids_;

@@ -144,6 +144,32 @@ TEST_F(RedisCluster, IsNotTakenForASingleRedis) {
     })) << client.state();
 }
 
+TEST_F(RedisCluster, FollowsAReplicaThatIsPromoted) {
+    Cluster own;
+    RunningClient client(own.options());
+    ASSERT_TRUE(client.comes_up()) << client.state();
+    const std::string key = "promoted";
+    const int old = own.owner_of(key);
+    Server& replica = own.add_replica(old);
+    ASSERT_EQ(client.ask({"SET", key, "0"}, key), "OK");
+    ASSERT_EQ(replica.ask({"CLUSTER", "FAILOVER"}), "OK");
+    // Calls go on meanwhile: each is executed once or not at all, and says which.
+    int executed = 0;
+    EXPECT_TRUE(eventually([&] {
+        const std::string said = client.ask({"INCR", key}, key);
+        if (!said.starts_with("! ")) ++executed;
+        return replica.ask({"ROLE"}).starts_with("master") &&
+               own.ask(old, {"ROLE"}).starts_with("slave");
+    }));
+    EXPECT_TRUE(eventually([&] {
+        if (client.ask({"INCR", key}, key).starts_with("! ")) return false;
+        ++executed;
+        return true;
+    }));
+    EXPECT_EQ(client.ask({"GET", key}, key), std::to_string(executed));
+    EXPECT_TRUE(client.comes_up()) << client.state();
+}
+
 TEST_F(RedisCluster, LosesOneNodeAndKeepsTheOthers) {
     Cluster& own = cluster();
     RunningClient client(own.options());

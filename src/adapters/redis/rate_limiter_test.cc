@@ -75,7 +75,7 @@ public:
     }
     bool comes_up() {
         for (std::size_t i = 0; i < cores_.size(); ++i) {
-            if (!run_on(cores_.at(i), clients_[i]->wait_until_up(kPatience))) return false;
+            if (!run_on(cores_.at(i), clients_[i]->wait_until_up(Duration(40'000)))) return false;
         }
         return true;
     }
