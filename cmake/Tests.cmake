@@ -67,5 +67,11 @@ add_test(NAME tools.layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers ${PR
 add_test(NAME tools.style COMMAND ${PROJECT_SOURCE_DIR}/tools/check_style ${PROJECT_SOURCE_DIR})
 add_test(NAME tools.scripts
   COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/tests
+          --ignore=tools/tests/test_services.py
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+# By itself: it starts and kills every engine.
+add_test(NAME tools.services
+  COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/tests/test_services.py
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(tools.layers tools.style tools.scripts PROPERTIES LABELS tools TIMEOUT 300)
+set_tests_properties(tools.services PROPERTIES LABELS "tools;services" TIMEOUT 600)

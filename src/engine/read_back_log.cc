@@ -1,13 +1,12 @@
 #include "engine/read_back_log.h"
 
 #include <algorithm>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <spdlog/spdlog.h>
 
 #include "base/assert.h"
+#include "runtime/sleep.h"
 
 namespace doorbuster {
 namespace {
@@ -25,7 +24,6 @@ constexpr int kNumberBits = 48;
 constexpr std::uint64_t kNumberMask = (std::uint64_t{1} << kNumberBits) - 1;
 
 using Steady = std::chrono::steady_clock;
-using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
 
 } // namespace
 
@@ -81,6 +79,8 @@ Result<void> ReadBackLog::start(const LogPositions& from, std::map<SaleNo, Epoch
     };
     listener.on_broken = options_.on_fatal;
     if (auto started = transport_.start(starts, std::move(listener)); !started) return started;
+    is_started_ = true;
+    if (options_.ticks == Ticks::when_told) return {};
     thread_ = std::thread([this] {
         std::unique_lock lock(mutex_);
         while (!stopping_.wait_for(lock, kTick, [this] { return is_stopping_; })) {
@@ -98,8 +98,8 @@ void ReadBackLog::stop(Duration wait_max) {
         is_stopping_ = true;
     }
     stopping_.notify_all();
-    if (!thread_.joinable()) return;
-    thread_.join();
+    if (!std::exchange(is_started_, false)) return;
+    if (thread_.joinable()) thread_.join();
     transport_.stop(wait_max);
 }
 
@@ -404,12 +404,10 @@ Result<std::optional<LogRecord>> ReadBackLog::find(const OrderId& order) {
 }
 
 template <class Condition> Task<bool> ReadBackLog::poll(Condition is_so, Duration wait_max) {
-    Timer timer(co_await boost::asio::this_coro::executor);
-    const auto end = Steady::now() + wait_max;
+    const std::int64_t end = clock_.steady_ns() + std::chrono::nanoseconds(wait_max).count();
     while (!is_so()) {
-        if (Steady::now() >= end) co_return false;
-        timer.expires_after(kLookEvery);
-        co_await timer.async_wait(use_task);
+        if (clock_.steady_ns() >= end) co_return false;
+        co_await sleep_for(clock_, kLookEvery);
     }
     co_return true;
 }

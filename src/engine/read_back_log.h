@@ -39,6 +39,7 @@ namespace doorbuster {
 
 class ReadBackLog final : public OrderLog, public StoreProgress {
 public:
+    enum class Ticks { by_itself, when_told };
     struct Options {
         // Records on their way: appended, or about to be, and not read back. At 50,000 a second
         // and a read-back of 20 ms these are a thousand; more means that the log is slow.
@@ -50,6 +51,7 @@ public:
         std::function<void(std::span<const OrderId>)> on_stored;
         // The log is not what it was; should end the process.
         std::function<void(const Error&)> on_fatal;
+        Ticks ticks = Ticks::by_itself; // when_told: no thread of its own, somebody calls tick()
     };
     // The transport is not started yet; it outlives the log.
     ReadBackLog(LogTransport& transport, Cores& cores, const Clock& clock, Options options);
@@ -65,7 +67,7 @@ public:
     // Any thread but a core: the store holds everything below `next`.
     void stored(const LogPositions& next);
     void set_store_up(bool is_up) { store_up_.store(is_up, std::memory_order_relaxed); }
-    // What the thread of its own does, every kTick: for tests that have no time.
+    // What the thread of its own does, every kTick: produces again, ends waits.
     void tick();
 
     // OrderLog
@@ -178,6 +180,7 @@ private:
     std::mutex mutex_; // guards the next
     std::condition_variable stopping_;
     bool is_stopping_ = false;
+    bool is_started_ = false; // whoever starts and stops it
     std::thread thread_;
 };
 

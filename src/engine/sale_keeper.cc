@@ -1,17 +1,14 @@
 #include "engine/sale_keeper.h"
 
 #include <algorithm>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <spdlog/spdlog.h>
 #include <utility>
 
+#include "runtime/sleep.h"
+
 namespace doorbuster {
 namespace {
-
-using Steady = std::chrono::steady_clock;
-using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
 
 // A change made on another node is seen by its message within milliseconds, and by this poll if the
 // message was lost.
@@ -51,7 +48,6 @@ std::string SaleKeeper::state() const {
 }
 
 Task<void> SaleKeeper::run() {
-    Timer timer(co_await boost::asio::this_coro::executor);
     for (;;) {
         must_look_.store(false, std::memory_order_release);
         {
@@ -68,8 +64,7 @@ Task<void> SaleKeeper::run() {
         const std::int64_t next_look = parts_.clock.steady_ns() + ns(kLookEvery);
         while (parts_.clock.steady_ns() < next_look &&
                !must_look_.load(std::memory_order_acquire)) {
-            timer.expires_after(kLookSoon);
-            co_await timer.async_wait(use_task);
+            co_await sleep_for(parts_.clock, kLookSoon);
         }
     }
 }

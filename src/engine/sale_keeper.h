@@ -59,7 +59,6 @@ public:
     [[nodiscard]] std::string state() const;
 
 private:
-    using Steady = std::chrono::steady_clock;
     // A sale that does not sell, and when it may be rebuilt by us.
     struct Cold {
         int attempts = 0;

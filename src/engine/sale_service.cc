@@ -1,6 +1,7 @@
 #include "engine/sale_service.h"
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -30,8 +31,11 @@ const char* name_of(const SaleEdit& edit) {
 
 Task<Result<std::pair<SaleTerms, bool>>>
 SaleService::create(const SaleTerms& terms, const std::string& created_as, const std::string& who) {
-    auto insert = [this, &terms, &created_as, &who] {
-        return parts_.store.create_sale(terms, created_as, who);
+    SaleTerms placed = terms;
+    const auto spread = static_cast<std::uint32_t>(std::hash<std::string>{}(terms.id));
+    placed.partition = LogPartition(spread % parts_.partitions);
+    auto insert = [this, &placed, &created_as, &who] {
+        return parts_.store.create_sale(placed, created_as, who);
     };
     auto created = co_await parts_.blocking.run(insert);
     if (!created) co_return tl::make_unexpected(std::move(created.error()));

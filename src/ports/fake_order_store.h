@@ -17,7 +17,7 @@
 
 namespace doorbuster::fixture {
 
-class FakeOrderStore final : public OrderStore {
+class FakeOrderStore : public OrderStore {
 public:
     // The store's time; the system's without a clock.
     explicit FakeOrderStore(const Clock* clock = nullptr) : clock_(clock) {}

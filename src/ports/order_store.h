@@ -29,6 +29,7 @@ struct StoredSale {
     SaleTerms terms;
     Units sold = 0; // units of live orders in the store
     Epoch epoch;
+    Epoch barrier; // the last one that was applied from the log
 };
 
 // Which log the store takes its orders from, and how far it has come.

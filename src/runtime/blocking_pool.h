@@ -1,4 +1,5 @@
-// BlockingPool: threads for calls that block (SQL). A core awaits them and is never held up.
+// BlockingPool: threads for calls that block (SQL). A core awaits them and is never held up. A
+// simulation has no threads: there, a Runner makes the calls.
 #pragma once
 
 #include <atomic>
@@ -6,6 +7,9 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -17,9 +21,17 @@ namespace doorbuster {
 
 class BlockingPool {
 public:
+    class Runner {
+    public:
+        virtual ~Runner() = default;
+        virtual void run(std::function<void()> call) = 0; // calls it later, or drops it
+    };
+
     // At most `queue_max` calls wait or run at once; one more is refused.
     BlockingPool(std::size_t threads, std::size_t queue_max)
-        : queue_max_(queue_max), pool_(threads) {}
+        : queue_max_(queue_max), pool_(std::in_place, threads) {}
+    BlockingPool(Runner& runner, std::size_t queue_max)
+        : queue_max_(queue_max), runner_(&runner) {} // outlives the pool
     ~BlockingPool() { stop(); }
     BlockingPool(const BlockingPool&) = delete;
     BlockingPool& operator=(const BlockingPool&) = delete;
@@ -42,21 +54,28 @@ public:
                 queued_.fetch_sub(1, std::memory_order_relaxed);
                 boost::asio::post(home, std::move(deliver));
             };
-            boost::asio::post(pool_, std::move(call));
+            if (pool_) {
+                boost::asio::post(*pool_, std::move(call));
+            } else {
+                runner_->run(
+                    [call = std::make_shared<decltype(call)>(std::move(call))] { (*call)(); });
+            }
         };
         co_return co_await suspend<R>(std::move(keep));
     }
 
     // Any thread but a core's or the pool's: what runs is finished, what waits is dropped.
     void stop() {
-        pool_.stop();
-        pool_.join();
+        if (!pool_) return;
+        pool_->stop();
+        pool_->join();
     }
 
 private:
     std::size_t queue_max_;
     std::atomic<std::size_t> queued_{0};
-    boost::asio::thread_pool pool_;
+    Runner* runner_ = nullptr;
+    std::optional<boost::asio::thread_pool> pool_;
 };
 
 } // namespace doorbuster

@@ -9,11 +9,15 @@
 
 namespace doorbuster {
 
+class Alarms;
+
 class Clock {
 public:
     virtual ~Clock() = default;
     [[nodiscard]] virtual TimePoint now() const = 0;          // UTC, for people and windows
     [[nodiscard]] virtual std::int64_t steady_ns() const = 0; // for rates and deadlines
+    // Who wakes sleepers (runtime/sleep.h) where time is not the system's. Null: its timers do.
+    [[nodiscard]] virtual Alarms* alarms() const { return nullptr; }
 };
 
 class SystemClock final : public Clock {

@@ -140,6 +140,18 @@ Result<void> configure(rd_kafka_conf_t* conf, const Settings& settings, Role rol
     return set(conf, "bootstrap.servers", settings.brokers);
 }
 
+// A transport's three instances lose and find the same brokers: one of them tells it. Beyond that
+// only what is the end of an instance.
+int level_max_of(Role role) {
+    switch (role) {
+    case Role::producer:
+    case Role::tail: return LOG_CRIT;
+    case Role::reader:
+    case Role::feed: return LOG_WARNING;
+    }
+    return LOG_WARNING;
+}
+
 } // namespace
 
 void Client::Close::operator()(rd_kafka_t* handle) const noexcept {
@@ -149,7 +161,7 @@ void Client::Close::operator()(rd_kafka_t* handle) const noexcept {
 
 void Client::on_log(const rd_kafka_t* handle, int level, const char* facility, const char* text) {
     const auto* context = static_cast<const Context*>(rd_kafka_opaque(handle));
-    if (level > LOG_WARNING || context == nullptr || !context->notice) return;
+    if (context == nullptr || level > context->level_max || !context->notice) return;
     if (std::string_view(facility) == "CONFWARN") return; // a producer's property in a consumer
     context->notice(std::string("kafka: ") + facility + ": " + text);
 }
@@ -163,7 +175,7 @@ void Client::on_rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t code,
 Result<Client> Client::open(const Settings& settings, Role role, const Notice& notice,
                             FeedCallbacks callbacks) {
     Client client;
-    client.context_ = std::make_unique<Context>(Context{notice, callbacks});
+    client.context_ = std::make_unique<Context>(Context{notice, level_max_of(role), callbacks});
     std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf(rd_kafka_conf_new());
     rd_kafka_conf_set_log_cb(conf.get(), &Client::on_log);
     rd_kafka_conf_set_opaque(conf.get(), client.context_.get());

@@ -157,7 +157,9 @@ local function answer_to(attempt)
   if kind == 'k' then
     return purchase(sub(attempt, 2, 17), sub(attempt, 18, 33), sub(attempt, 34))
   end
-  if kind == 'f' then return bound_answer(sub(attempt, 2, 17), tonumber(sub(attempt, 18))) or '-' end
+  if kind == 'f' then
+    return bound_answer(sub(attempt, 2, 17), tonumber(sub(attempt, 18))) or '-'
+  end
   if kind == 'w' then return withdraw(sub(attempt, 2)) end
   return nil
 end

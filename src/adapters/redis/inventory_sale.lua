@@ -147,7 +147,9 @@ local function table_of(key, parse, format)
 end
 
 local users = table_of(USERS,
-  function(text) return {latest = string.sub(text, 1, 20), units = tonumber(string.sub(text, 21))} end,
+  function(text)
+    return {latest = string.sub(text, 1, 20), units = tonumber(string.sub(text, 21))}
+  end,
   function(holder) return holder.latest .. whole(holder.units) end)
 
 local SHORT = 16 + 7 -- a hold without neighbours: a quantity has seven digits at most
@@ -167,7 +169,9 @@ local orders = table_of(ORDERS,
   end)
 
 local bound_keys = table_of(BOUND,
-  function(text) return {order = string.sub(text, 1, 20), quantity = tonumber(string.sub(text, 21))} end,
+  function(text)
+    return {order = string.sub(text, 1, 20), quantity = tonumber(string.sub(text, 21))}
+  end,
   function(bound) return bound.order .. whole(bound.quantity) end)
 
 local function same(value) return value end

@@ -206,7 +206,7 @@ public:
     Client& operator*() { return *client_; }
     Core& core() { return cores_.at(0); }
 
-    bool comes_up() { return run_on(core(), client_->wait_until_up(kPatience)); }
+    bool comes_up() { return run_on(core(), client_->wait_until_up(Duration(40'000))); }
     // In words, for what a test compares: "OK", "(nil)", "7", "ERR …", "[a b]", "! …" of an Error.
     std::string ask(const Words& words, const std::string& key = {},
                     Duration wait_max = Duration(20'000)) {

@@ -66,6 +66,7 @@ std::vector<SaleRow> select_sales(Session& session, const std::string& tail,
         terms.partition = LogPartition(static_cast<std::uint32_t>(partition));
         row.sale.sold = sold;
         row.sale.epoch = Epoch(static_cast<std::uint64_t>(epoch));
+        row.sale.barrier = Epoch(static_cast<std::uint64_t>(barrier));
         row.barrier = Epoch(static_cast<std::uint64_t>(barrier));
         rows.push_back(row);
     }
