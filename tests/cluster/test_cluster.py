@@ -10,7 +10,6 @@ import pytest
 from harness import contract, orders
 from harness.cluster import Cluster, Engines
 from harness.events import EventStream
-from harness.server import fresh_name
 from harness.services import require
 from harness.settings import BOUND_S, scaled
 from harness.swarm import run_all
@@ -50,7 +49,7 @@ def test_a_limit_holds_across_the_nodes(cluster):
 
 def test_what_an_operator_does_on_one_node_takes_effect_on_the_other(cluster):
     first, second = cluster.nodes
-    sale = first.create_sale(3)
+    sale = cluster.create_sale(3)
 
     first.set_state(sale, "paused")
     eventually(lambda: second.buy(sale, "early").code == "paused", "paused on the other node")
@@ -74,7 +73,7 @@ def test_what_an_operator_does_on_one_node_takes_effect_on_the_other(cluster):
 
 def test_a_key_is_replayed_on_every_node_and_in_every_state_of_the_sale(cluster):
     first, second = cluster.nodes
-    sale = first.create_sale(1)
+    sale = cluster.create_sale(1)
     order = first.bought(sale, "ann", key="once")
     for _ in range(2):  # sold out, then closed
         for node in cluster.nodes:
@@ -87,7 +86,7 @@ def test_a_key_is_replayed_on_every_node_and_in_every_state_of_the_sale(cluster)
 
 
 def test_one_key_from_all_sides_at_once_is_one_order(cluster):
-    sale = cluster.nodes[0].create_sale(50, per_user_limit=10)
+    sale = cluster.create_sale(50, per_user_limit=10)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for number in range(scaled(10, 3)):
             def buy(node, number=number):
@@ -100,7 +99,7 @@ def test_one_key_from_all_sides_at_once_is_one_order(cluster):
 def test_an_order_can_be_read_on_the_other_node_right_after_the_yes(cluster):
     first, second = cluster.nodes
     count = scaled(300, 50)
-    sale = first.create_sale(2 * count)
+    sale = cluster.create_sale(2 * count)
     for node, other in ((first, second), (second, first)):
         with node.connect() as buying, other.connect() as reading:
             for number in range(count):
@@ -117,7 +116,7 @@ def test_an_order_can_be_read_on_the_other_node_right_after_the_yes(cluster):
 
 def test_an_order_bought_here_is_paid_and_cancelled_there(cluster):
     first, second = cluster.nodes
-    sale = first.create_sale(2, payment_timeout_s=600)
+    sale = cluster.create_sale(2, payment_timeout_s=600)
     ann, bob = (node.bought(sale, user)["order_id"]
                 for node, user in zip(cluster.nodes, ("ann", "bob")))
     paid = orders.paid(second, ann, "ref-1")
@@ -136,7 +135,7 @@ def test_an_order_bought_here_is_paid_and_cancelled_there(cluster):
 def test_what_nobody_pays_for_expires_once_and_is_sold_again_on_both(cluster):
     first, second = cluster.nodes
     units = 20
-    sale = first.create_sale(units, payment_timeout_s=1)
+    sale = cluster.create_sale(units, payment_timeout_s=1)
     bought = [(node.bought(sale, f"first-{number}")["order_id"], f"first-{number}")
               for number, node in zip(range(units), itertools.cycle(cluster.nodes))]
     for order, user in bought:
@@ -154,7 +153,7 @@ def test_what_nobody_pays_for_expires_once_and_is_sold_again_on_both(cluster):
 def test_lowering_on_one_node_under_load_of_both_takes_no_promised_unit(cluster):
     first, second = cluster.nodes
     units = scaled(400, 100)
-    sale = first.create_sale(units)
+    sale = cluster.create_sale(units)
     accepted = []
 
     def load(node):
@@ -183,7 +182,7 @@ def test_lowering_on_one_node_under_load_of_both_takes_no_promised_unit(cluster)
 
 
 def test_the_list_of_orders_and_the_export_are_the_same_on_every_node(cluster):
-    sale = cluster.nodes[0].create_sale(60, payment_timeout_s=600)
+    sale = cluster.create_sale(60, payment_timeout_s=600)
     bought = [node.bought(sale, f"user-{number}")["order_id"]
               for number, node in zip(range(60), itertools.cycle(cluster.nodes))]
     orders.paid(cluster.nodes[1], bought[0], "ref")
@@ -200,7 +199,7 @@ def test_the_list_of_orders_and_the_export_are_the_same_on_every_node(cluster):
 
 def test_events_of_an_order_come_from_any_node(cluster):
     first, second = cluster.nodes
-    sale = first.create_sale(1, payment_timeout_s=600)
+    sale = cluster.create_sale(1, payment_timeout_s=600)
     order = first.bought(sale, "ann")["order_id"]
     with EventStream(second, order, "ann") as stream:
         first.confirmed(order, "ann")
@@ -214,7 +213,7 @@ def test_every_event_is_delivered_by_one_node_only(tmp_path):
     with WebhookReceiver() as receiver:
         extra = f"[webhooks]\nallow_private = true\nendpoints = [{receiver.endpoint()}]\n"
         with Cluster(tmp_path, engines, writes=1, extra=extra) as cluster:
-            sale = cluster.nodes[0].create_sale(count, payment_timeout_s=600)
+            sale = cluster.create_sale(count, payment_timeout_s=600)
             expected = set()
             for number, node in zip(range(count), itertools.cycle(cluster.nodes)):
                 order = node.bought(sale, f"user-{number}")["order_id"]
@@ -271,9 +270,9 @@ def test_processes_start_in_any_order_before_their_engines(tmp_path, private_ser
         services[comes_back[2]].start()
         for process in cluster.processes:
             process.wait_ready()
-        sale = cluster.nodes[0].create_sale(fresh := 6, sale=fresh_name("early"))
-        sells_until_sold_out(cluster, sale, fresh)
-        assert cluster.audits(sale)["sold"] == fresh
+        sale = cluster.create_sale(6)
+        sells_until_sold_out(cluster, sale, 6)
+        assert cluster.audits(sale)["sold"] == 6
 
 
 def test_readyz_names_every_backend(cluster):
@@ -285,7 +284,7 @@ def test_readyz_names_every_backend(cluster):
 
 def test_a_clean_stop_of_one_node_in_the_middle_loses_nothing(cluster):
     first, second = cluster.nodes
-    sale = first.create_sale(100)
+    sale = cluster.create_sale(100)
     for number in range(20):
         first.bought(sale, f"first-{number}")
     first.stop()

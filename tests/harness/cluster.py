@@ -26,7 +26,7 @@ from . import contract, plugin, server as one_server
 from .promises import Books, Purchase, exported, is_replay
 from .server import Server, ServerExited
 from .services import Service
-from .settings import BINARY, BOUND_S, LOAD_S, READY_S
+from .settings import BINARY, BOUND_S, LOAD_S, READY_S, SHUTDOWN_S
 from .swarm import Swarm
 from .waiting import eventually
 from .wire import Closed
@@ -223,12 +223,25 @@ class Cluster:
         for process in running:
             process.process.send_signal(signal.SIGTERM)
         for process in running:
-            process.stop()
+            # Not its own terminate(): a second signal means "at once".
+            status = process.process.wait(SHUTDOWN_S)
+            process.check_output()
+            assert status == 0, f"exit status {status} after SIGTERM\n{process.output()}"
 
     def wait_well(self, bound_s: float = WELL_S) -> None:
         """Until every node sells, by itself."""
         for node in self.nodes:
             node.wait_ready(bound_s)
+
+    def create_sale(self, stock: int, **fields) -> str:
+        """A sale that sells on every node when this returns, as after a moment's patience."""
+        sale = one_server.fresh_name("sale")
+        body = {"id": sale, "title": sale, "stock": stock, **fields}
+        eventually(lambda: self.nodes[0].admin("POST", "/v1/sales", body).status in (200, 201),
+                   f"{sale} is created")
+        self.everywhere(lambda node: node.buy(sale, "asks for too much", stock + 1).status == 409,
+                        f"{sale} sells")
+        return sale
 
     # -- all nodes ------------------------------------------------------------------------
 
@@ -341,6 +354,14 @@ class Rush:
         except AssertionError as failure:
             raise AssertionError(f"{failure}; {self.accepted} accepted, {self._left} wait; "
                                  f"{dict(self.answers)}") from None
+
+    def wait_until(self, condition, what: str, bound_s: float = WELL_S) -> None:
+        """The test's condition; fails at once when a sender has failed."""
+        def look():
+            if self._failures:
+                raise self._failures[0]
+            return condition()
+        eventually(look, what, bound_s)
 
     def go_on(self, more: int, bound_s: float = WELL_S) -> None:
         """Until so many more heard yes than now: the shop sells."""
