@@ -71,6 +71,7 @@ endfunction()
 doorbuster_pytest(e2e 600)
 doorbuster_pytest(fault 600)
 doorbuster_pytest(crash 600)
+doorbuster_pytest(cluster 600)
 
 # The tree's own rules, and the scripts.
 add_test(NAME tools.layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers ${PROJECT_SOURCE_DIR})
