@@ -476,8 +476,8 @@ class Rush:
     # -- what must hold in the end --------------------------------------------------------
 
     def check(self, stock: int = None, sold_out: bool = None) -> dict:
-        """Every promise is kept exactly once, nobody has more, the books balance on every node and
-        without them. Returns the audit."""
+        """Every promise is kept exactly once, nobody has more, the books balance on every node.
+        Returns the audit."""
         audit = self.cluster.audits(self.sale)
         listed = {}
         units = collections.Counter()
@@ -504,9 +504,6 @@ class Rush:
         if sold_out:
             assert audit["sold"] == audit["stock"] == len(listed), (audit, len(listed))
         self.check_replays()
-        offline = self.cluster.offline_audit(self.sale)
-        for name in ("stock", "sold", "remaining", "orders", "log_accepted_units"):
-            assert offline[name] == audit[name], (name, offline, audit)
         return audit
 
     def check_replays(self, count: int = 50) -> None:
