@@ -37,6 +37,16 @@ doorbuster_tests(app app doorbuster_app)
 doorbuster_tests(commands app/commands doorbuster_app)
 doorbuster_tests(load app/load doorbuster_app)
 
+# The model of a cluster: the production code under a simulated Redis, Kafka, store and time.
+pkg_check_modules(LUA51 REQUIRED IMPORTED_TARGET lua5.1)
+file(GLOB model_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/model/*.cc)
+add_executable(model_test ${model_sources})
+target_include_directories(model_test PRIVATE ${PROJECT_SOURCE_DIR}/tests/model)
+target_link_libraries(model_test PRIVATE doorbuster_engine doorbuster_redis PkgConfig::LUA51
+  GTest::gtest GTest::gtest_main)
+gtest_discover_tests(model_test TEST_PREFIX model. PROPERTIES LABELS model TIMEOUT 600
+  DISCOVERY_TIMEOUT 60)
+
 # The black-box tests run this build's own binary. A sanitizer makes it ten times slower: the tests
 # then run with smaller numbers and wider bounds.
 set(harness_environment DOORBUSTER_BIN=$<TARGET_FILE:doorbuster> PYTHONDONTWRITEBYTECODE=1)

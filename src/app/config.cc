@@ -27,9 +27,11 @@ constexpr std::size_t kFileBytesMax = 1 << 20; // of settings: a thousand times 
 constexpr std::size_t kSecretBytesMax = 1 << 16;
 
 // Variables of ours that are not settings: the client commands' server, and what the tests use.
-constexpr std::array<std::string_view, 5> kOtherVariables = {
-    "DOORBUSTER_URL", "DOORBUSTER_BIN", "DOORBUSTER_PRESET", "DOORBUSTER_SLOW", "DOORBUSTER_SEED"};
+constexpr std::array<std::string_view, 6> kOtherVariables = {
+    "DOORBUSTER_URL",  "DOORBUSTER_BIN",  "DOORBUSTER_PRESET",
+    "DOORBUSTER_SLOW", "DOORBUSTER_SEED", "DOORBUSTER_SERVICES_DIR"};
 constexpr std::string_view kFaultPrefix = "DOORBUSTER_FAULT";
+constexpr std::string_view kTestPrefix = "DOORBUSTER_TEST_";
 
 // Kubernetes gives every container variables about each service of its namespace, so a service
 // named "doorbuster" or "doorbuster-…" must not look like a misspelt setting
@@ -44,7 +46,8 @@ bool is_service_link(std::string_view name, std::string_view value) {
 
 bool is_other_variable(std::string_view name, std::string_view value) {
     return std::ranges::find(kOtherVariables, name) != kOtherVariables.end() ||
-           name.starts_with(kFaultPrefix) || is_service_link(name, value);
+           name.starts_with(kFaultPrefix) || name.starts_with(kTestPrefix) ||
+           is_service_link(name, value);
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max) {
@@ -248,87 +251,10 @@ void Reader::check(ConfigUse use) {
         error(fmt::format("log.backend is kafka ({}) and kafka.brokers is empty",
                           origin("log.backend")));
     }
-    for (const std::string& problem : webhook_problems(config.webhooks)) {
-        error(fmt::format("{} ({})", problem, origin("webhooks.endpoints")));
-    }
-    if (use != ConfigUse::serving) return;
-    const auto listen = parse_listen(config.server.listen);
-    if (listen && !is_loopback(*listen) && config.admin.token.empty()) {
-        error(fmt::format("server.listen = \"{}\" ({}) can be reached from other machines, and "
-                          "there is no admin token: set admin.token or DOORBUSTER_ADMIN_TOKEN, or "
-                          "listen on 127.0.0.1",
-                          config.server.listen, origin("server.listen")));
-    }
-    for (const std::string_view name : {"server.tls_cert", "server.tls_key"}) {
-        const auto& path =
-            name == "server.tls_cert" ? config.server.tls_cert : config.server.tls_key;
-        if (path.empty()) continue;
-        if (const auto text = read_file(path, kSecretBytesMax); !text) {
-            error(fmt::format("{}: {} ({})", name, text.error().context, origin(name)));
-        }
-    }
-}
-
-} // namespace
-
-Environment process_environment() {
-    Environment out;
-    for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
-        const std::string_view entry = *at;
-        const std::size_t equals = entry.find('=');
-        if (equals == std::string_view::npos) continue;
-        out.emplace(entry.substr(0, equals), entry.substr(equals + 1));
-    }
-    return out;
-}
-
-ConfigReading read_config(const ConfigSources& sources) {
-    Reader reader;
-    if (sources.file) reader.read_file_settings(*sources.file);
-    reader.read_environment(sources.environment);
-    for (const ConfigOverride& override : sources.overrides) reader.read_override(override);
-    reader.check(sources.use);
-    return std::move(reader).take();
-}
-
-Result<Config> load_config(const ConfigSources& sources) {
-    ConfigReading reading = read_config(sources);
-    if (!reading.errors.empty()) {
-        return fail(Errc::invalid, fmt::format("{}", fmt::join(reading.errors, "\n")));
-    }
-    return std::move(reading.config);
-}
-
-Result<void> check_supported(const Config& config) {
-    std::vector<std::string> errors;
-    for (const ConfigKey& key : config_keys()) {
-        if (key.rules.only.empty()) continue;
-        const auto at = static_cast<std::size_t>(std::get<std::int64_t>(key.get(config)));
-        const std::string_view choice = key.rules.choices[at];
-        if (choice != key.rules.only) {
-            errors.push_back(fmt::format("{} = \"{}\" is not in this version, which has \"{}\"",
-                                         full_name(key), choice, key.rules.only));
-        }
-    }
-    if (!config.redis.url.empty() && !config.redis.nodes.empty()) {
-        error(fmt::format("redis.url ({}) and redis.nodes ({}) are both set: one server or a "
-                          "cluster, not both",
-                          origin("redis.url"), origin("redis.nodes")));
-    }
-    const bool has_redis = !config.redis.url.empty() || !config.redis.nodes.empty();
-    if (config.inventory.backend == InventoryConfig::Backend::redis && !has_redis) {
-        error(fmt::format("inventory.backend is redis ({}) and neither redis.url nor redis.nodes "
-                          "is set",
-                          origin("inventory.backend")));
-    }
-    if (config.limits.backend == LimitsConfig::Backend::redis && !has_redis) {
-        error(fmt::format("limits.backend is redis ({}) and neither redis.url nor redis.nodes is "
-                          "set",
-                          origin("limits.backend")));
-    }
-    if (config.log.backend == LogConfig::Backend::kafka && config.kafka.brokers.empty()) {
-        error(fmt::format("log.backend is kafka ({}) and kafka.brokers is empty",
-                          origin("log.backend")));
+    if (config.log.backend == LogConfig::Backend::sqlite && !config.writer.enabled) {
+        error(fmt::format("writer.enabled is false ({}) and log.backend is sqlite: nobody else can "
+                          "write its orders",
+                          origin("writer.enabled")));
     }
     for (const std::string& problem : webhook_problems(config.webhooks)) {
         error(fmt::format("{} ({})", problem, origin("webhooks.endpoints")));
@@ -391,19 +317,6 @@ Result<void> check_supported(const Config& config) {
             errors.push_back(fmt::format("{} = \"{}\" is not in this version, which has \"{}\"",
                                          full_name(key), choice, key.rules.only));
         }
-    }
-    const bool wants_redis = config.inventory.backend == InventoryConfig::Backend::redis ||
-                             config.limits.backend == LimitsConfig::Backend::redis;
-    const bool has_redis = !config.redis.url.empty() || !config.redis.nodes.empty();
-    if (wants_redis && !has_redis) {
-        errors.emplace_back("a backend is \"redis\", and neither redis.url nor redis.nodes is set");
-    }
-    if (!config.redis.url.empty() && !config.redis.nodes.empty()) {
-        errors.emplace_back("redis.url and redis.nodes are both set: one server, or a cluster");
-    }
-    if (config.log.backend != LogConfig::Backend::kafka && !config.writer.enabled) {
-        errors.emplace_back("writer.enabled is false, and nobody else can write the orders of "
-                            "log.backend = \"sqlite\"");
     }
     if (!errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(errors, "\n")));
     return {};

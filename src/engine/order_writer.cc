@@ -159,19 +159,48 @@ void OrderWriter::run() {
 }
 
 bool OrderWriter::write(const LogBatch& batch) {
-    switch (apply(batch)) {
-    case Applied::ended: return false;
-    case Applied::elsewhere: {
+    for (Duration backoff = kBackoffFirst;; backoff = std::min(backoff * 2, kBackoffMax)) {
+        switch (try_write(batch)) {
+        case Written::yes:
+        case Written::elsewhere: return true;
+        case Written::not_now: break;
+        case Written::ended: return false;
+        }
+        if (!back_off(backoff)) return false;
+    }
+}
+
+OrderWriter::Written OrderWriter::try_write(const LogBatch& batch) {
+    const LogPlace from(batch.partition, batch.first);
+    const std::int64_t start = clock_.steady_ns();
+    auto report = store_.apply(from, batch.next, batch.records, StockGuard::version_and_stock);
+    if (report) {
+        if (!store_up_.exchange(true)) spdlog::info("order store: writing again");
+        note(*report, clock_.steady_ns() - start);
+        conclude(batch);
+        return Written::yes;
+    }
+    if (report.error().is(Errc::fenced) && own_log_ == nullptr) {
         // Another writer has, or had, the partition. Batches that follow from this one would be
         // refused in the same way.
         if (ahead_ && ahead_->partition == batch.partition) ahead_.reset();
         auto rewound = feed_.rewind(batch.partition);
-        if (rewound || rewound.error().is(Errc::unavailable)) return true;
+        if (rewound || rewound.error().is(Errc::unavailable)) return Written::elsewhere;
         options_.on_fatal(rewound.error());
-        return false;
+        return Written::ended;
     }
-    case Applied::yes: break;
+    if (!report.error().is(Errc::unavailable)) {
+        options_.on_fatal(report.error());
+        return Written::ended;
     }
+    if (store_up_.exchange(false)) {
+        spdlog::warn("order store: {}; orders stay in the log, trying again",
+                     report.error().message());
+    }
+    return Written::not_now;
+}
+
+void OrderWriter::conclude(const LogBatch& batch) {
     feed_.stored({batch.partition, batch.next});
     if (own_log_ != nullptr) {
         {
@@ -181,30 +210,6 @@ bool OrderWriter::write(const LogBatch& batch) {
         moved_.notify_all();
     }
     if (options_.on_stored) options_.on_stored(batch.records);
-    return true;
-}
-
-OrderWriter::Applied OrderWriter::apply(const LogBatch& batch) {
-    const LogPlace from(batch.partition, batch.first);
-    for (Duration backoff = kBackoffFirst;; backoff = std::min(backoff * 2, kBackoffMax)) {
-        const std::int64_t start = clock_.steady_ns();
-        auto report = store_.apply(from, batch.next, batch.records, StockGuard::version_and_stock);
-        if (report) {
-            if (!store_up_.exchange(true)) spdlog::info("order store: writing again");
-            note(*report, clock_.steady_ns() - start);
-            return Applied::yes;
-        }
-        if (report.error().is(Errc::fenced) && own_log_ == nullptr) return Applied::elsewhere;
-        if (!report.error().is(Errc::unavailable)) {
-            options_.on_fatal(report.error());
-            return Applied::ended;
-        }
-        if (store_up_.exchange(false)) {
-            spdlog::warn("order store: {}; orders stay in the log, trying again",
-                         report.error().message());
-        }
-        if (!back_off(backoff)) return Applied::ended;
-    }
 }
 
 void OrderWriter::note(const ApplyReport& report, std::int64_t took_ns) {

@@ -77,6 +77,15 @@ public:
     };
     [[nodiscard]] const Totals& totals() const { return totals_; }
 
+    // What the thread does with a batch, without its waits: for a simulation, in place of start().
+    enum class Written {
+        yes,
+        elsewhere, // another writer was there: the feed has been rewound
+        not_now,   // the store is down
+        ended,     // and on_fatal was told why
+    };
+    [[nodiscard]] Written try_write(const LogBatch& batch);
+
 private:
     void run();
     // The next records; with few of them at hand, those that come within a moment, too.
@@ -84,8 +93,7 @@ private:
     // Retries for ever while the store is down. False: the writer ends; every error but the ones
     // that a rewind mends is fatal.
     [[nodiscard]] bool write(const LogBatch& batch);
-    enum class Applied { yes, elsewhere, ended };
-    [[nodiscard]] Applied apply(const LogBatch& batch);
+    void conclude(const LogBatch& batch);
     void note(const ApplyReport& report, std::int64_t took_ns);
     // Both return false when the writer is stopping.
     [[nodiscard]] bool gather(Duration at_most); // ends early when somebody waits

@@ -43,6 +43,11 @@ SaleService::create(const SaleTerms& terms, const std::string& created_as, const
     // Known from here on, and cold: purchases hear 503 until it is built, not 404.
     co_await parts_.rebuild.publish(std::make_shared<const SaleTerms>(sale.terms));
     auto built = co_await parts_.rebuild.run_if_cold(sale.terms.no);
+    if (!built && built.error().is(Errc::fenced)) {
+        // Another node was at it, too, and later.
+        const bool is_warm = co_await parts_.rebuild.warm(sale.terms.no, kWriterWaitMax);
+        if (is_warm) built = Result<void>();
+    }
     if (!built) co_return tl::make_unexpected(std::move(built.error()));
     co_return std::pair(sale.terms, is_new);
 }

@@ -131,6 +131,16 @@ public:
         report(std::span(&flight->tag, 1));
         return flight;
     }
+    // The oldest is under way alone: the test appends it to the log, or gives up on it.
+    std::optional<Flight> take(LogPartition partition) {
+        const std::lock_guard lock(mutex_);
+        auto& flying = ways_[partition.get()].flying;
+        if (flying.empty()) return std::nullopt;
+        Flight oldest = std::move(flying.front());
+        flying.pop_front();
+        return oldest;
+    }
+    void give_up(std::uint64_t tag) { report(std::span(&tag, 1)); }
     // The process reads on: what is in the log by now, at most so many.
     std::size_t hand_on(LogPartition partition, std::size_t count = kAll) {
         LogPosition from;
@@ -222,14 +232,6 @@ private:
     };
     static tl::unexpected<Error> fail_foreign() {
         return doorbuster::fail(Errc::foreign_log, "a position outside the log");
-    }
-    std::optional<Flight> take(LogPartition partition) {
-        const std::lock_guard lock(mutex_);
-        auto& flying = ways_[partition.get()].flying;
-        if (flying.empty()) return std::nullopt;
-        Flight oldest = std::move(flying.front());
-        flying.pop_front();
-        return oldest;
     }
     void report(std::span<const std::uint64_t> tags) {
         Error gave_up;

@@ -2,6 +2,7 @@
 // instantiates it: INSTANTIATE_TEST_SUITE_P(Memory, InventoryContract, testing::Values(&make)).
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <map>
@@ -383,6 +384,29 @@ TEST_P(InventoryContract, ReleasesAnOrderOnceHoweverOftenItIsTold) {
         EXPECT_EQ(count()->given_back, 2);
     }
     EXPECT_EQ(refusal_of(reserve("a", 3, 3)).order_id, order_no(2));
+}
+
+TEST_P(InventoryContract, NamesTheLatestOfTheBuyersOrdersThatAreLeft) {
+    std::vector<std::uint64_t> ends{1, 2, 3, 4}; // in every order
+    Epoch epoch(0);
+    do {
+        epoch = epoch.next();
+        install(image_of(100, 4, epoch));
+        for (std::uint64_t i = 1; i <= 4; ++i) ASSERT_TRUE(reserve("u", i));
+        std::set<std::uint64_t> left(ends.begin(), ends.end());
+        for (const std::uint64_t ended : ends) {
+            ASSERT_TRUE(release(terms_of(100, 4), epoch, {order_no(ended)}));
+            left.erase(ended);
+            const Refusal refusal = refusal_of(reserve("u", 9, 5));
+            ASSERT_EQ(refusal.reason, PurchaseOutcome::limit_reached);
+            if (left.empty()) {
+                EXPECT_FALSE(refusal.order_id);
+            } else {
+                EXPECT_EQ(refusal.order_id, order_no(*left.rbegin()))
+                    << testing::PrintToString(ends);
+            }
+        }
+    } while (std::ranges::next_permutation(ends).found);
 }
 
 TEST_P(InventoryContract, ReleasesNothingUnderAnotherEpochOrInAColdSale) {

@@ -1,6 +1,7 @@
 #include "runtime/sleep.h"
 
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <utility>
@@ -11,6 +12,7 @@ Task<void> sleep_for(const Clock& clock, Duration time) {
     if (Alarms* alarms = clock.alarms()) {
         auto keep = [alarms, time](Resume<bool> wake) { alarms->wake_in(time, std::move(wake)); };
         static_cast<void>(co_await suspend<bool>(std::move(keep)));
+        co_await boost::asio::post(use_task); // wherever the alarm rang
         co_return;
     }
     using Steady = std::chrono::steady_clock;

@@ -13,7 +13,7 @@ namespace doorbuster {
 class Alarms {
 public:
     virtual ~Alarms() = default;
-    // On a core: `wake` is called there when so much time has passed, or dropped.
+    // On a core: `wake` is called when so much time has passed, or dropped.
     virtual void wake_in(Duration time, Resume<bool> wake) = 0;
 };
 

@@ -15,8 +15,7 @@ struct Property {
     const char* value;
 };
 
-// kDefaults may be overridden by a user's properties, kFixed may not (settings.cc). The numbers of
-// linger.ms and fetch.wait.max.ms were measured: docs/adr has the table.
+// kDefaults may be overridden by a user's properties, kFixed may not (settings.cc).
 constexpr std::array kDefaults = {
     Property{"client.id", "doorbuster"},
     Property{"socket.nagle.disable", "true"}, // requests are small and somebody waits for each
@@ -33,8 +32,9 @@ constexpr std::array kFixed = {
 };
 
 constexpr std::array kProducerDefaults = {
-    // Records that arrive while five batches are under way share the next one; a wait on top of
-    // that makes each yes later and carries no more.
+    // Records that arrive while a batch is under way share the next one. Measured on one broker at
+    // 1,000/s, produce to read-back: p50 0.3 ms with 0, 1.3 ms with 0.5 ms, 2.5 ms with 2 ms; all
+    // of them carry 50,000/s.
     Property{"linger.ms", "0"},
     Property{"compression.type", "none"},
     // Long enough to ride out the failover of a broker (9 s until it is taken for dead, then an
@@ -65,12 +65,17 @@ constexpr std::array kConsumerFixed = {
 };
 
 constexpr std::array kTailDefaults = {
+    // How long a broker holds a fetch that finds nothing. It answers as soon as something is there:
+    // 5, 100 and 500 ms gave the same latency, and a longer wait is fewer requests.
     Property{"fetch.wait.max.ms", "100"},
 };
 constexpr std::array kReaderFixed = {
     Property{"enable.partition.eof", "true"}, // says where a stretch ends
 };
 constexpr std::array kFeedDefaults = {
+    // Shorter than for the others: leaving the group may have to wait so long for a broker that is
+    // away, and a process has 10 s to stop.
+    Property{"socket.timeout.ms", "5000"},
     Property{"fetch.wait.max.ms", "100"},
     // The partitions of a writer that died go to another one after this. Shorter is not allowed by
     // a broker's defaults (group.min.session.timeout.ms = 6000), and a pause of a few seconds

@@ -146,12 +146,20 @@ private:
     std::vector<std::string> texts(std::uint32_t partition) {
         std::vector<std::string> all;
         for (const RawRecord& record : records_[LogPartition(partition)]) {
-            if (record.bytes.size() != kMarkSize) all.push_back(record.bytes);
+            if (record.bytes != mark_) all.push_back(record.bytes);
         }
         return all;
     }
 
-    static constexpr std::size_t kMarkSize = 13; // of a barrier; no test's own record has it
+    static std::string mark_bytes() {
+        LogRecordView barrier;
+        barrier.kind = LogRecordKind::barrier;
+        std::string bytes;
+        append_record(bytes, barrier);
+        return bytes;
+    }
+
+    const std::string mark_ = mark_bytes();
     std::mutex mutex_;
     std::condition_variable changed_;
     std::map<LogPartition, std::vector<RawRecord>> records_;
@@ -182,6 +190,87 @@ inline std::vector<std::string> produce_many(LogTransport& transport, std::uint3
         EXPECT_TRUE(transport.produce(LogPartition(partition), all.back(), i));
     }
     return all;
+}
+
+// The bytes of an order of sale 1 with this quantity.
+inline std::string order_bytes(Units quantity) {
+    LogRecordView record;
+    record.sale = SaleNo(1);
+    record.epoch = Epoch(1);
+    record.quantity = quantity;
+    record.user = "user";
+    std::string bytes;
+    append_record(bytes, record);
+    return bytes;
+}
+
+// Appends orders with the quantities `first` to `first + count - 1`.
+inline void produce_orders(LogTransport& transport, std::uint32_t partition, Units first,
+                           Units count) {
+    for (Units i = first; i < first + count; ++i) {
+        EXPECT_TRUE(transport.produce(LogPartition(partition), order_bytes(i), 0));
+    }
+}
+
+// A store as far as a feed knows one: its position in each partition, moved by take().
+class FakePositions {
+public:
+    PositionOf position_of() {
+        return [this](LogPartition partition) -> Result<LogPosition> {
+            ++asked_[partition];
+            if (is_down_) return fail(Errc::unavailable, "the store is down");
+            return positions_.at(partition);
+        };
+    }
+    void set_down(bool is_down) { is_down_ = is_down; }
+    void set(std::uint32_t partition, LogPosition position) {
+        positions_.set(LogPartition(partition), position);
+    }
+    [[nodiscard]] LogPosition at(std::uint32_t partition) const {
+        return positions_.at(LogPartition(partition));
+    }
+    [[nodiscard]] int asked(std::uint32_t partition) { return asked_[LogPartition(partition)]; }
+
+    // Applies a batch as the store does: only at its own position.
+    bool apply(const LogBatch& batch) {
+        if (batch.first != positions_.at(batch.partition)) return false;
+        positions_.set(batch.partition, batch.next);
+        for (const LogRecord& record : batch.records) {
+            if (record.kind != LogRecordKind::barrier) applied_.push_back(record);
+        }
+        return true;
+    }
+    [[nodiscard]] const std::vector<LogRecord>& applied() const { return applied_; }
+    [[nodiscard]] std::vector<Units> quantities() const {
+        std::vector<Units> all;
+        for (const LogRecord& record : applied_) all.push_back(record.quantity);
+        return all;
+    }
+
+private:
+    LogPositions positions_;
+    std::map<LogPartition, int> asked_;
+    bool is_down_ = false;
+    std::vector<LogRecord> applied_;
+};
+
+inline std::unique_ptr<KafkaFeed> opened_feed(OpenOptions options, FakePositions& positions) {
+    auto feed = KafkaFeed::open(std::move(options), positions.position_of());
+    EXPECT_TRUE(feed) << feed.error().message();
+    return feed ? std::move(*feed) : nullptr;
+}
+
+// One step of a writer. False: next() failed.
+inline bool step(KafkaFeed& feed, FakePositions& positions, Duration wait_max = Duration(20)) {
+    const auto batch = feed.next(100, wait_max);
+    if (!batch) return false;
+    if (batch->records.empty()) return true;
+    if (positions.apply(*batch)) {
+        feed.stored({batch->partition, batch->next});
+    } else {
+        EXPECT_TRUE(feed.rewind(batch->partition));
+    }
+    return true;
 }
 
 // Until `predicate` holds, looked at every few milliseconds.

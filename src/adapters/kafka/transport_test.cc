@@ -236,7 +236,8 @@ TEST(KafkaTransport, RefusesToStartBelowWhatWasPruned) {
     const std::string large(100'000, 'x');
     for (std::uint64_t i = 0; i < 80; ++i) {
         ASSERT_TRUE(transport->produce(LogPartition(1), large, i));
-        heard.bytes(1, i + 1); // else the tail, too, could find its place pruned
+        // Else the tail, too, could find its place pruned.
+        if (i % 10 == 9) heard.bytes(1, i + 1);
     }
     auto late = KafkaTransport::open(cluster.options());
     ASSERT_TRUE(late);

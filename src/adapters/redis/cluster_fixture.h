@@ -28,7 +28,7 @@ public:
             if (i == 0) continue;
             ask(i, {"CLUSTER", "MEET", "127.0.0.1", std::to_string(at(0).port()), bus_ports_[0]});
         }
-        EXPECT_TRUE(eventually([&] {
+        EXPECT_TRUE(soon([&] {
             return std::ranges::all_of(nodes_, [](const auto& node) {
                 const std::string info = node->ask({"CLUSTER", "INFO"});
                 return info.find("cluster_state:ok") != std::string::npos &&
@@ -78,10 +78,10 @@ public:
         replica_ = make_node(std::to_string(free_port()));
         const std::string seed = std::to_string(at(0).port());
         EXPECT_EQ(replica_->ask({"CLUSTER", "MEET", "127.0.0.1", seed, bus_ports_[0]}), "OK");
-        EXPECT_TRUE(eventually([&] {
+        EXPECT_TRUE(soon([&] {
             return replica_->ask({"CLUSTER", "REPLICATE", id_of(i)}) == "OK";
         }));
-        EXPECT_TRUE(eventually([&] {
+        EXPECT_TRUE(soon([&] {
             const std::string role = replica_->ask({"ROLE"});
             return role.starts_with("slave") && role.find(" connected ") != std::string::npos &&
                    ask(i, {"CLUSTER", "NODES"}).find("slave " + id_of(i)) != std::string::npos;

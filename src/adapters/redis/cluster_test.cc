@@ -124,22 +124,22 @@ TEST_F(RedisCluster, HearsWhatIsPublishedAtAnotherNode) {
     auto subscription = Subscription::open(cores.at(0), cluster().options(), {"news"}, callbacks);
     ASSERT_TRUE(subscription);
     (*subscription)->start();
-    ASSERT_TRUE(eventually([&] { return is_connected.load(); }));
+    ASSERT_TRUE(soon([&] { return is_connected.load(); }));
     for (int i = 0; i < Cluster::kNodes; ++i) cluster().ask(i, {"PUBLISH", "news", "x"});
-    EXPECT_TRUE(eventually([&] { return heard == Cluster::kNodes; }));
+    EXPECT_TRUE(soon([&] { return heard == Cluster::kNodes; }));
     cores.stop();
 }
 
 TEST_F(RedisCluster, IsNotTakenForASingleRedis) {
     RunningClient alone(cluster().at(0).url());
-    EXPECT_TRUE(eventually(
+    EXPECT_TRUE(soon(
         [&] { return alone.state().find("set redis.nodes, not redis.url") != std::string::npos; }));
     Server single;
     const std::vector<std::string> nodes{single.host_port()};
     auto options = read_options("", nodes);
     ASSERT_TRUE(options);
     RunningClient client(*options);
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(soon([&] {
         return client.state().find("set redis.url, not redis.nodes") != std::string::npos;
     })) << client.state();
 }
@@ -155,13 +155,13 @@ TEST_F(RedisCluster, FollowsAReplicaThatIsPromoted) {
     ASSERT_EQ(replica.ask({"CLUSTER", "FAILOVER"}), "OK");
     // Calls go on meanwhile: each is executed once or not at all, and says which.
     int executed = 0;
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(soon([&] {
         const std::string said = client.ask({"INCR", key}, key);
         if (!said.starts_with("! ")) ++executed;
         return replica.ask({"ROLE"}).starts_with("master") &&
                own.ask(old, {"ROLE"}).starts_with("slave");
     }));
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(soon([&] {
         if (client.ask({"INCR", key}, key).starts_with("! ")) return false;
         ++executed;
         return true;
@@ -180,14 +180,14 @@ TEST_F(RedisCluster, LosesOneNodeAndKeepsTheOthers) {
         key_of[static_cast<std::size_t>(own.owner_of(key))] = key;
     }
     own.at(1).kill();
-    EXPECT_TRUE(eventually([&] { return client.state() != "up"; }));
+    EXPECT_TRUE(soon([&] { return client.state() != "up"; }));
     EXPECT_THAT(client.state(), HasSubstr("1 of 3 nodes: " + own.at(1).host_port()));
     EXPECT_THAT(client.ask({"GET", key_of[1]}, key_of[1]), StartsWith("! "));
     EXPECT_EQ(client.ask({"SET", key_of[0], "v"}, key_of[0]), "OK");
     EXPECT_EQ(client.ask({"SET", key_of[2], "v"}, key_of[2]), "OK");
     own.at(1).start(); // with the node's file, as itself
     ASSERT_TRUE(client.comes_up()) << client.state();
-    EXPECT_TRUE(eventually([&] { return client.ask({"SET", key_of[1], "v"}, key_of[1]) == "OK"; }));
+    EXPECT_TRUE(soon([&] { return client.ask({"SET", key_of[1], "v"}, key_of[1]) == "OK"; }));
 }
 
 } // namespace

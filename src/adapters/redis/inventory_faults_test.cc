@@ -243,6 +243,22 @@ TEST_F(RedisInventoryFaults, LetsNoMoreWaitThanItsBound) {
     EXPECT_TRUE(finish(answers[1]));
 }
 
+TEST_F(RedisInventoryFaults, EndsWhileAttemptsWait) {
+    Server server;
+    const Buyer buyer("u", order_no(1), 1, "");
+    std::future<Step<Reservation>> answer;
+    {
+        Node node(server.url(), "db", 1);
+        ASSERT_TRUE(node.install(image_of(10, 1)));
+        server.freeze();
+        node.inventory().settled(kSale, order_no(5));
+        answer = start_on(node.cores().at(0), node.inventory().reserve(buyer.request, node.log()));
+        ASSERT_TRUE(eventually([&] { return node.sent() > 0; }));
+    }
+    EXPECT_THROW(finish(answer), std::future_error) << "dropped";
+    server.thaw();
+}
+
 TEST_F(RedisInventoryFaults, ThrowsAwayWhatAnOvertakenRebuildHasStaged) {
     Server server;
     Node node(server.url(), "db", 1);

@@ -43,7 +43,7 @@ class Node final : public InventorySubject {
 public:
     Node(const ClientOptions& client, InventoryOptions options, std::size_t cores = 3)
         : cores_(cores) {
-        static std::atomic<std::uint64_t> processes{0};
+        static std::atomic<std::uint32_t> processes{0};
         options.process = ++processes;
         std::vector<Commands*> commands;
         for (std::size_t i = 0; i < cores; ++i) {
@@ -103,8 +103,12 @@ public:
         return run_on(cores_.at(0), inventory_->pending(kSale, older_than, records_max));
     }
     FakeOrderLog& log() { return log_; }
+    // Attempts that core 0 has sent to Redis.
+    std::uint64_t sent() { return run_on(cores_.at(0), count_sent()); }
 
 private:
+    Task<std::uint64_t> count_sent() { co_return inventory_->counts_here().attempts; }
+
     SystemClock clock_;
     FakeOrderLog log_;
     Cores cores_;

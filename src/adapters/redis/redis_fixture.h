@@ -84,6 +84,15 @@ private:
     std::filesystem::path path_;
 };
 
+// As eventually(), for what another process does: asking it all the time would only slow it down.
+template <class F> bool soon(F condition) {
+    return eventually([&] {
+        if (condition()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2)); // poll: another process
+        return false;
+    });
+}
+
 using Words = std::vector<std::string>;
 
 // A redis-server without persistence on a port of its own. It ends with the test.
@@ -138,7 +147,7 @@ public:
     // blanks between them. Waits for a server that is just starting.
     [[nodiscard]] std::string ask(const Words& words) const {
         std::string out = "no connection";
-        const bool done = eventually([&] {
+        const bool done = soon([&] {
             const std::unique_ptr<redisContext, void (*)(redisContext*)> context(
                 redisConnect("127.0.0.1", port_), redisFree);
             if (context == nullptr || context->err != 0) return false;

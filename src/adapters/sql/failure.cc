@@ -76,10 +76,16 @@ bool is_victim(const soci::soci_error& failure) {
 }
 
 bool is_disconnection(const soci::soci_error& failure) {
+    if (const auto* postgresql = dynamic_cast<const soci::postgresql_soci_error*>(&failure)) {
+        // Shutting down, and what was a primary; whether the connection stands, the library knows.
+        const std::string state = postgresql->sqlstate();
+        return state.starts_with("57P") || state == "25006";
+    }
     const auto* mysql = dynamic_cast<const soci::mysql_soci_error*>(&failure);
     if (mysql == nullptr) return false;
-    // 1053: the server shuts down; 1927: the connection was killed; 20xx: the client's own.
-    constexpr std::array<unsigned, 6> kGone = {1053, 1927, 2002, 2003, 2006, 2013};
+    // 1053: the server shuts down; 1290, 1836: it was a primary; 1927: the connection was killed;
+    // 20xx: the client's own.
+    constexpr std::array<unsigned, 8> kGone = {1053, 1290, 1836, 1927, 2002, 2003, 2006, 2013};
     return std::ranges::find(kGone, mysql->err_num_) != kGone.end();
 }
 

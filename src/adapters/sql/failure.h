@@ -29,7 +29,7 @@ private:
 [[nodiscard]] Errc kind_of(const soci::soci_error& failure);
 // Was the transaction a victim (deadlock, serialization), so that the same may work at once?
 [[nodiscard]] bool is_victim(const soci::soci_error& failure);
-// Did the driver say that the connection is gone?
+// Is the connection gone, or to a server that does not write any more?
 [[nodiscard]] bool is_disconnection(const soci::soci_error& failure);
 
 // Names the store and what was being done; shows neither the statement, which may name buyers, nor

@@ -129,6 +129,8 @@ Result<SaleBooks> books_of(Session& session, SaleRow row) {
     entry.give_backs = give_backs;
     entry.dead_letters = letters.held;
     entry.dead_letter_units = letters.held_units;
+    entry.dropped_letters = letters.dropped;
+    entry.dropped_letter_units = letters.dropped_units;
     entry.log_accepted_units = row.log_accepted_units;
     entry.log_accepted_orders = row.log_accepted_orders;
     entry.barrier = row.barrier;
@@ -152,12 +154,14 @@ Result<Order> SqlOrderStore::find_order(const OrderId& id) {
         const std::string wanted = id.text();
         Order letter;
         Integer quantity = 0;
+        Integer is_dropped = 0;
         if (!session.read(text::select_dead_letter, soci::into(letter.user), soci::into(letter.key),
-                          soci::into(quantity), soci::use(wanted, "id"))) {
+                          soci::into(quantity), soci::into(is_dropped), soci::use(wanted, "id"))) {
             return order;
         }
         letter.id = id;
         letter.quantity = quantity;
+        if (is_dropped != 0) letter.status = OrderStatus::refused;
         return letter;
     };
     return transact(*pool_, "reading an order", Kind::read, read);
@@ -219,9 +223,9 @@ Result<OrderPage> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& fil
 
 Result<void> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted, TimePoint keys_since,
                                           SaleSnapshotSink& sink) {
-    const auto read = [&](Session& session, Attempt& attempt) -> Result<void> {
-        // The sink has been told half of it.
-        if (attempt.number > 1) {
+    bool is_telling = false;
+    const auto read = [&](Session& session, Attempt&) -> Result<void> {
+        if (is_telling) { // the sink has been told half of it
             return fail(Errc::unavailable, "the connection was lost while reading a snapshot");
         }
         std::vector<SaleRow> rows;
@@ -232,6 +236,7 @@ Result<void> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted, TimePo
         for (const SaleRow& row : rows) {
             const SaleNo no = row.sale.terms.no;
             const Letters letters = sum_letters(session, no);
+            is_telling = true;
             // What the log accepted and nobody holds.
             sink.sale(row.sale, letters.held_units,
                       row.log_accepted_units - row.sale.sold - letters.held_units);
@@ -251,8 +256,6 @@ Result<void> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted, TimePo
 
 Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
     const auto read = [&](Session& session, Attempt&) -> Result<Books> {
-        // Sums over all orders of a sale: some seconds for millions.
-        if (session.dialect() == Dialect::postgresql) session.read(text::allow_long_statements);
         Books books;
         books.next = select_positions(session);
         auto rows = sale ? select_sales(session, "WHERE id = :id", *sale)

@@ -6,13 +6,13 @@
 -- name: set_up_session
 SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO',
             time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10,
-            tx_isolation = 'READ-COMMITTED', max_statement_time = 30,
+            tx_isolation = 'READ-COMMITTED', max_statement_time = 300,
             idle_transaction_timeout = 30;
 
 -- name: set_up_session_of_mysql
 SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO',
             time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10,
-            transaction_isolation = 'READ-COMMITTED', max_execution_time = 30000;
+            transaction_isolation = 'READ-COMMITTED', max_execution_time = 300000;
 
 -- name: select_version
 SELECT version();

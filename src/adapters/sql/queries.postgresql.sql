@@ -3,15 +3,13 @@
 -- (position, sales by number, orders by id), so READ COMMITTED is enough for them.
 
 -- name: set_up_session
-SELECT set_config('statement_timeout', '30s', false),
+SELECT set_config('statement_timeout', '300s', false),
        set_config('lock_timeout', '10s', false),
        set_config('idle_in_transaction_session_timeout', '30s', false),
+       set_config('client_min_messages', 'error', false),
        set_config('client_encoding', 'UTF8', false),
        set_config('standard_conforming_strings', 'on', false),
        set_config('default_transaction_read_only', :read_only, false);
-
--- name: allow_long_statements
-SELECT set_config('statement_timeout', '600s', true);
 
 -- name: begin_read
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;

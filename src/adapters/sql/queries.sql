@@ -64,7 +64,8 @@ WHERE no = :no AND terms_version = :old_version;
 -- name: select_sale_columns
 SELECT no, id, title, stock, per_user_limit, starts_at, ends_at, price, currency,
        payment_timeout_ms, paused, closed_at, terms_version, sold, epoch, barrier_epoch,
-       log_accepted_orders, log_accepted_units, per_user_limit_ever, voided_orders, created_as, log_partition
+       log_accepted_orders, log_accepted_units, per_user_limit_ever, voided_orders, created_as,
+       log_partition
 FROM sales
 
 -- name: raise_epoch_of_all
@@ -191,7 +192,8 @@ SELECT coalesce(sum(CASE WHEN dropped_at IS NULL THEN 1 ELSE 0 END), 0),
 FROM dead_letters WHERE sale_no = :sale_no AND is_counted = 1;
 
 -- name: select_dead_letter
-SELECT user_id, idempotency_key, quantity FROM dead_letters WHERE order_id = :id;
+SELECT user_id, idempotency_key, quantity, CASE WHEN dropped_at IS NULL THEN 0 ELSE 1 END
+FROM dead_letters WHERE order_id = :id;
 
 -- name: select_dead_letters
 SELECT order_id, user_id, idempotency_key, quantity

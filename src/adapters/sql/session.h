@@ -50,9 +50,6 @@ public:
     // To be called when a statement failed: closes a connection that is lost, so that open() makes
     // a new one. True if it was.
     bool close_if_lost(const soci::soci_error& failure) noexcept;
-    // Closes whatever the driver waits for, from another thread: what it runs fails.
-    [[nodiscard]] int socket() const;
-
     // Runs a statement; how many rows it wrote. The rest are soci::use() and, for the first row of
     // what it returns, soci::into().
     template <class... Exchanges> Integer run(const Query& query, Exchanges&&... exchanges) {

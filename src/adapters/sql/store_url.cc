@@ -19,7 +19,7 @@ constexpr std::string_view kPostgresqlParameters =
     "?application_name=doorbuster&connect_timeout=10&keepalives_idle=10&keepalives_interval=5"
     "&keepalives_count=3&tcp_user_timeout=25000";
 constexpr std::string_view kMysqlParameters =
-    "charset='utf8mb4' connect_timeout='10' read_timeout='60' write_timeout='60'";
+    "charset='utf8mb4' connect_timeout='10' read_timeout='330' write_timeout='60'";
 
 std::optional<std::string> percent_decoded(std::string_view text) {
     std::string out;
