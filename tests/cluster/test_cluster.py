@@ -197,6 +197,17 @@ def test_the_list_of_orders_and_the_export_are_the_same_on_every_node(cluster):
     assert exports[0] == exports[1] and len(exports[0].splitlines()) == 61
 
 
+def test_the_books_can_be_read_without_any_process(cluster):
+    sale = cluster.create_sale(10, payment_timeout_s=600)
+    for number, node in zip(range(4), itertools.cycle(cluster.nodes)):
+        node.bought(sale, f"user-{number}")
+    audit = cluster.audits(sale)
+    offline = cluster.offline_audit(sale)
+    assert offline["inventory_remaining"] is None, offline
+    for name in ("stock", "sold", "remaining", "orders", "log_accepted_units"):
+        assert offline[name] == audit[name], (name, offline, audit)
+
+
 def test_events_of_an_order_come_from_any_node(cluster):
     first, second = cluster.nodes
     sale = cluster.create_sale(1, payment_timeout_s=600)

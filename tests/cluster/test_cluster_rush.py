@@ -26,21 +26,22 @@ def rush_with_kills(cluster, store, units: int, buyers: int, capsys) -> None:
     sale = cluster.create_sale(units)
     started = time.monotonic()
     with Rush(cluster, sale, buyers) as rush:
-        # The yeses are spread over the kills: each waits for some more, so that each meets a shop
-        # that sells.
-        step = units // 8
-        rush.wait_for(accepted=step)
-        cluster.nodes[0].kill()
-        rush.go_on(step)
-        cluster.nodes[0].start()
-        cluster.writers[0].kill()
-        rush.go_on(step)
-        cluster.writers[0].start()
+        # Nobody is refused before the last kill: each of them meets a shop that sells.
+        step = units // 7
+        rush.serve(step)
+        for process in (cluster.nodes[0], cluster.writers[0]):
+            rush.let_in(step)
+            process.kill()
+            rush.serve(step // 4)
+            process.start()
+            rush.wait_for_all()
         for engine in (engines.redis, engines.kafka, store):
+            rush.let_in(step // 2)
             engine.kill()
             rush_goes_on_without(engine, rush)
             engine.start()
-            rush.go_on(step)
+            rush.wait_for_all()
+        rush.let_in()
         rush.finish()
     cluster.wait_well()
     audit = rush.check(stock=units, sold_out=True)
@@ -52,9 +53,11 @@ def rush_with_kills(cluster, store, units: int, buyers: int, capsys) -> None:
 
 
 def rush_goes_on_without(engine, rush) -> None:
-    """Some answers later, so that requests have met its absence."""
+    """Answers, or none, come meanwhile: requests have met its absence."""
     seen = sum(rush.answers.values())
-    rush.wait_until(lambda: sum(rush.answers.values()) > seen + 50, f"answers without {engine.name}")
+    rush.let_in(30)
+    rush.wait_until(lambda: sum(rush.answers.values()) > seen + 10,
+                    f"answers without {engine.name}")
 
 
 def test_a_rush_survives_a_kill_of_each_kind_with_postgresql(services, tmp_path, capsys):
