@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <filesystem>
+#include <fmt/format.h>
 #include <future>
 #include <optional>
 #include <random>
@@ -128,6 +129,12 @@ Fingerprinter shared_fingerprinter(const std::string& log_id) {
     const Fingerprinter of_name(0x646f6f7262757374, 0x66696e6765727072); // no secret: two labels
     const Fingerprint key = of_name.of(log_id);
     return {key.low, key.high};
+}
+
+// Sixteen letters for a log's name, which may hold any.
+std::string short_name(const std::string& log_id) {
+    const Fingerprint print = Fingerprinter(0x646f6f7262757374, 0x73686f72746e616d).of(log_id);
+    return fmt::format("{:016x}", print.low);
 }
 
 // A data folder belongs to one process. One that keeps nothing there needs none.
@@ -306,7 +313,7 @@ Result<void> Assembly::Parts::open_inventory() {
     const auto binding = store->log_binding();
     if (!binding) return tl::make_unexpected(binding.error());
     fingerprints = shared_fingerprinter(binding->log_id);
-    auto opened = RedisShop::open(config, cores, clock, [this] {
+    auto opened = RedisShop::open(config, short_name(binding->log_id), cores, clock, [this] {
         if (keeper) keeper->look_soon();
     });
     if (!opened) return tl::make_unexpected(std::move(opened.error()));
@@ -316,7 +323,7 @@ Result<void> Assembly::Parts::open_inventory() {
     redis::RateLimiterOptions options;
     const memory::RateLimits limits = limits_of(config.limits);
     options.limits = {limits.system, limits.user, limits.address};
-    options.prefix = config.redis.prefix + ":rate:";
+    options.prefix = config.redis.prefix + ":" + short_name(binding->log_id) + ":rate:";
     options.tell = [](const std::string& text) { spdlog::warn("rate limits: {}", text); };
     shared_limiter = std::make_unique<redis::RedisRateLimiter>(
         cores, redis->clients(), std::move(options), *local_limiter, clock);

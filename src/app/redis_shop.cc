@@ -20,7 +20,8 @@ using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits
 
 } // namespace
 
-Result<std::unique_ptr<RedisShop>> RedisShop::open(const Config& config, Cores& cores,
+Result<std::unique_ptr<RedisShop>> RedisShop::open(const Config& config,
+                                                   const std::string& store_name, Cores& cores,
                                                    const Clock& clock,
                                                    std::function<void()> look_soon) {
     auto options = redis::read_options(config.redis.url, config.redis.nodes);
@@ -40,7 +41,7 @@ Result<std::unique_ptr<RedisShop>> RedisShop::open(const Config& config, Cores& 
         commands.push_back(shop->commands_.back().get());
     }
     redis::InventoryOptions selling;
-    selling.prefix = config.redis.prefix;
+    selling.prefix = config.redis.prefix + ":" + store_name;
     selling.process = random_number();
     selling.callbacks.on_terms = [look_soon](SaleNo, std::int64_t) { look_soon(); };
     selling.callbacks.on_cold = [look_soon](SaleNo) { look_soon(); };

@@ -22,10 +22,13 @@ namespace doorbuster {
 
 class RedisShop {
 public:
-    // Nothing is connected before start(). `look_soon` is called on a core whenever another node
-    // changed a sale or one was lost.
-    [[nodiscard]] static Result<std::unique_ptr<RedisShop>>
-    open(const Config& config, Cores& cores, const Clock& clock, std::function<void()> look_soon);
+    // Nothing is connected before start(). The keys carry `store_name`, so that stores which share
+    // a Redis do not share their sales' numbers. `look_soon` is called on a core whenever another
+    // node changed a sale or one was lost.
+    [[nodiscard]] static Result<std::unique_ptr<RedisShop>> open(const Config& config,
+                                                                 const std::string& store_name,
+                                                                 Cores& cores, const Clock& clock,
+                                                                 std::function<void()> look_soon);
 
     // The cores run.
     void start();

@@ -194,6 +194,7 @@ Task<Result<SaleTerms>> SaleService::finish_withdrawal(const std::string& id,
                                                        const std::optional<ChangeKey>& key) {
     const auto durable = co_await parts_.log.durable(position);
     if (!durable) co_return fail(Errc::timeout, kMayStillHappen);
+    parts_.inventory.settled(withdrawal.sale(), withdrawal);
     const bool is_written = co_await parts_.progress.reached(position, kWriterWaitMax);
     if (!is_written) co_return fail(Errc::timeout, kMayStillHappen);
     bool is_withdrawn = false;
