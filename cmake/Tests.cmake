@@ -73,6 +73,12 @@ doorbuster_pytest(fault 600)
 doorbuster_pytest(crash 600)
 doorbuster_pytest(cluster 600)
 
+# Those in which many things happen at once: the ones that ThreadSanitizer should look on at.
+foreach(name exactly_once idempotency limits order_events order_life purchases resale
+        running_a_sale shutdown webhooks)
+  set_tests_properties(e2e.${name} PROPERTIES LABELS "e2e;race")
+endforeach()
+
 # The tree's own rules, and the scripts.
 add_test(NAME tools.layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers ${PROJECT_SOURCE_DIR})
 add_test(NAME tools.style COMMAND ${PROJECT_SOURCE_DIR}/tools/check_style ${PROJECT_SOURCE_DIR})

@@ -26,6 +26,7 @@
 #include "app/data_folder.h"
 #include "app/kafka_log.h"
 #include "app/openapi.h"
+#include "app/own_log.h"
 #include "app/random.h"
 #include "app/redis_shop.h"
 #include "app/webhooks.h"
@@ -97,32 +98,6 @@ Result<std::unique_ptr<TokenVerifier>> verifier_of(const IdentityConfig& config)
     return std::unique_ptr<TokenVerifier>(std::make_unique<JwtVerifier>(std::move(*verifier)));
 }
 
-// A store without its log, or a log without its store, is a mistake that must change nothing.
-Result<void> check_files(const std::string& folder, const std::string& store_path) {
-    const bool has_store = std::filesystem::exists(store_path);
-    const bool has_log = std::filesystem::exists(folder + "/log.db");
-    if (has_store && !has_log) {
-        auto store = sql::SqlOrderStore::open({store_path, 1, sql::StoreMode::read_only});
-        if (!store) return tl::make_unexpected(std::move(store.error()));
-        const auto binding = (*store)->log_binding();
-        if (!binding) return tl::make_unexpected(binding.error());
-        if (!binding->log_id.empty()) {
-            return fail(Errc::foreign_log,
-                        "the log " + folder + "/log.db is missing, and " + store_path +
-                            " takes its orders from it. Put log.db (with its -wal file) back");
-        }
-    }
-    std::error_code ignored;
-    const bool has_mark = std::filesystem::file_size(folder + "/log.mark", ignored) > 0 && !ignored;
-    if (has_log && has_mark && !has_store) {
-        return fail(Errc::foreign_log, "the store " + store_path + " is missing, and the log " +
-                                           folder +
-                                           "/log.db belongs to it. Put it back, or move "
-                                           "log.db and log.mark away to begin anew");
-    }
-    return {};
-}
-
 // Users and keys have the same fingerprints on every node that sells from one Redis: the store's
 // log names the cluster, and nobody outside it.
 Fingerprinter shared_fingerprinter(const std::string& log_id) {
@@ -142,39 +117,6 @@ bool needs_folder(const Config& config) {
     return config.inventory.backend == InventoryConfig::Backend::memory ||
            config.log.backend == LogConfig::Backend::sqlite ||
            config.store.url.starts_with("sqlite:");
-}
-
-// Rule 2 of design.md section 4: the store names its log, and its position lies in it.
-Result<LogPosition> bind(sql::SqlOrderStore& store, sqlite::SqliteOrderLog& log) {
-    auto binding = store.log_binding();
-    if (!binding) return tl::make_unexpected(std::move(binding.error()));
-    if (binding->log_id.empty()) {
-        if (log.end() > LogPosition(1)) {
-            return fail(Errc::foreign_log,
-                        "the log has records, and the store knows no log: they do not belong "
-                        "together. Put the store of this log back, or move log.db and log.mark "
-                        "away to begin anew");
-        }
-        if (auto bound = store.bind_log(log.id()); !bound) {
-            return tl::make_unexpected(std::move(bound.error()));
-        }
-        return LogPosition(1);
-    }
-    if (binding->log_id != log.id()) {
-        return fail(Errc::foreign_log, "the log is not the store's: the store takes its orders "
-                                       "from log " +
-                                           binding->log_id + ", this one is " + log.id() +
-                                           ". Put the files of one data folder together again");
-    }
-    if (binding->next.at(kOnlyPartition) < log.first() ||
-        binding->next.at(kOnlyPartition) > log.end()) {
-        return fail(Errc::foreign_log,
-                    "the log holds positions " + std::to_string(log.first().get()) + " to " +
-                        std::to_string(log.end().get() - 1) + ", and the store is at " +
-                        std::to_string(binding->next.at(kOnlyPartition).get()) +
-                        ": one of them is an old copy. Restore both from the same moment");
-    }
-    return binding->next.at(kOnlyPartition);
 }
 
 } // namespace
@@ -266,7 +208,7 @@ Result<void> Assembly::Parts::open_own_log(const std::function<void(const Error&
     if (!opened) return tl::make_unexpected(std::move(opened.error()));
     own_log = std::move(*opened);
     log = own_log.get();
-    const auto next = bind(*store, *own_log);
+    const auto next = bind_own_log(*store, *own_log);
     if (!next) return tl::make_unexpected(next.error());
     stored_next = *next;
     own_log->stored(*next);
@@ -503,7 +445,7 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     }
     const bool has_own_log = config.log.backend == LogConfig::Backend::sqlite;
     if (const auto store_path = sqlite_path_of(config); store_path && has_own_log) {
-        if (auto checked = check_files(config.server.data, *store_path); !checked) {
+        if (auto checked = check_own_files(config.server.data, *store_path); !checked) {
             return tl::make_unexpected(std::move(checked.error()));
         }
     }

@@ -219,7 +219,7 @@ TEST_P(BrokenConnection, TheOutboxLosesItsLeadWithItsConnection) {
     bool leads = false;
     for (int i = 0; i < 500 && !leads; ++i) {
         leads = ours.try_lead().value_or(false);
-        if (!leads) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        if (!leads) std::this_thread::sleep_for(std::chrono::milliseconds(10)); // poll: the lead
     }
     EXPECT_TRUE(leads);
     EXPECT_TRUE(ours.save(std::span(&progress, 1)).has_value());
