@@ -464,3 +464,34 @@ def test_the_limits_stay_when_their_store_is_away(services, tmp_path):
             eventually(lambda: node.order(order, "ann").status == 200, "her share comes back")
             gate.heal()
             cluster.wait_well()
+
+
+def test_a_slot_moves_to_another_node_of_redis(services, tmp_path):
+    """Row 8: the sale's keys move while it sells. On the new node they are those of another server,
+    so they are not trusted: the sale is rebuilt there."""
+    redis = require("redis-cluster", services)
+    store, kafka = (require(name, services) for name in ("postgresql", "kafka"))
+    engines = Engines(store, redis, kafka, redis_nodes=redis.addresses)
+    with Cluster(tmp_path, engines, writes=1) as cluster:
+        with under_load(cluster):
+            for _ in range(2):
+                move_slot(redis, cluster.name)
+
+
+def move_slot(redis, prefix: str) -> None:
+    """Moves the slot of the keys that begin with `prefix` to the next node, as redis-cli does."""
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(redis.redis(node)) for node in redis.nodes]
+        names = [node.command("CLUSTER", "MYID") for node in nodes]
+        keys = [node.command("KEYS", f"{prefix}*") for node in nodes]
+        source = next(number for number, found in enumerate(keys) if found)
+        target = (source + 1) % len(nodes)
+        slot = nodes[source].command("CLUSTER", "KEYSLOT", keys[source][0])
+        nodes[target].command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+        nodes[source].command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+        while found := nodes[source].command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            for key in found:
+                nodes[source].command("MIGRATE", "127.0.0.1", redis.nodes[target].port, key, 0,
+                                      5_000)
+        for node in (nodes[target], nodes[source], *nodes):
+            node.command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
