@@ -402,7 +402,7 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
             rebuilt.set_value(count);
         };
         keeper = std::make_unique<SaleKeeper>(SaleKeeper::Parts{cores, clock, operating, *store,
-                                                                *log, *inventory, *rebuild,
+                                                                *log, *inventory, *rebuild, tally,
                                                                 directories, draw, on_ready});
     }
     orders = std::make_unique<OrderService>(*store, *log, *progress, *lifecycle, blocking);

@@ -26,6 +26,7 @@ constexpr int kDoublingsMax = 7;
 constexpr Duration kPendingMax{3'000};
 constexpr Duration kAppendEvery{1'000};
 constexpr std::size_t kAppendMax = 1'000;
+constexpr Duration kCountEvery{15'000};
 // A rebuild takes well under a second: so long it is left to whoever began it.
 constexpr Duration kLeftToOthers{2'000};
 // How often a discovered sale, which is being built by its creator, is looked for again.
@@ -98,7 +99,25 @@ Task<bool> SaleKeeper::look() {
         waiting = std::max(waiting, waiting_.load());
     }
     waiting_ = waiting;
+    co_await count_orders(*sales);
     co_return true;
+}
+
+// For the metrics. Adding up a sale of a million orders takes the store some tenths of a second.
+Task<void> SaleKeeper::count_orders(const std::vector<StoredSale>& sales) {
+    const std::int64_t now_ns = parts_.clock.steady_ns();
+    if (now_ns < next_count_ns_) co_return;
+    next_count_ns_ = now_ns + ns(kCountEvery);
+    const TimePoint now = parts_.clock.now();
+    for (const StoredSale& sale : sales) {
+        const bool is_over = sale.terms.closed_at && *sale.terms.closed_at + kClosedKept < now;
+        if (is_over) continue;
+        auto read = [this, &sale] { return parts_.store.books(sale.terms.id); };
+        const auto books = co_await parts_.blocking.run(read);
+        if (books && !books->sales.empty()) {
+            parts_.tally.set(sale.terms.no, books->sales.front().orders);
+        }
+    }
 }
 
 bool SaleKeeper::is_cold(SaleNo sale) const {

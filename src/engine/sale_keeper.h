@@ -36,6 +36,7 @@ public:
         OrderLog& log;
         Inventory& inventory;
         Rebuild& rebuild;
+        OrderTally& tally; // set anew from the store now and then: other processes write orders
         std::vector<std::unique_ptr<SaleDirectory>>& directories; // by core
         // Draws a number below its argument: who rebuilds first is left to chance.
         std::function<std::uint64_t(std::uint64_t)> random;
@@ -75,6 +76,7 @@ private:
     Task<Result<bool>> attach(const StoredSale& sale);
     Task<void> revive(const StoredSale& sale);
     Task<void> discover_in_turn(const std::string& id);
+    Task<void> count_orders(const std::vector<StoredSale>& sales);
     Task<void> append_pending();
     Task<void> append_pending_of(SaleNo sale, LogPartition partition);
     [[nodiscard]] bool is_cold(SaleNo sale) const;
@@ -84,6 +86,7 @@ private:
     std::map<SaleNo, Cold> cold_;
     std::map<SaleNo, std::int64_t> told_; // versions of the terms that the inventory has
     std::int64_t next_append_ns_ = 0;
+    std::int64_t next_count_ns_ = 0;
     bool is_ready_ = false;
     std::atomic<bool> must_look_{false};
     std::int64_t next_discovery_ns_ = 0;

@@ -380,6 +380,8 @@ private:
         const auto [at, is_new] = orders_.try_emplace(record.order);
         if (!is_new) {
             ++report.duplicates;
+            // Held once more after it had been given back: this hold ends, too.
+            if (!is_live(at->second.status)) give_backs_.insert(record.order);
             return;
         }
         bool fits = false;
@@ -412,11 +414,11 @@ private:
         ++(fits ? report.confirmed : report.refused);
     }
     void apply_withdrawal(Row& row, const LogRecord& record, ApplyReport& report) {
+        give_backs_.insert(record.order); // the inventory's hold ends, whatever becomes of it
         if (withdrawn_.contains(record.order)) {
             ++report.duplicates;
             return;
         }
-        give_backs_.insert(record.order); // the inventory's hold ends, whatever becomes of it
         // Under its key once, and never units that are sold.
         const bool is_again = !record.key.empty() && row.changes.contains(record.key);
         const SaleTerms before = row.sale.terms;

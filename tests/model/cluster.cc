@@ -257,10 +257,16 @@ void Cluster::append(LogPartition partition, const std::string& bytes) {
 void Cluster::send(ServingNode& from, RedisCall call, RedisReply reply) {
     const auto life = from.shared_life();
     const auto once = std::make_shared<RedisReply>(std::move(reply));
-    if (life->is_over()) return life->in(nanoseconds(0), [once] {}); // nobody answers the dead
-    const auto answer = [life, once](nanoseconds wait, const Result<redis::Reply>& with) {
-        life->in(wait, [once, with] {
-            if (*once) (*once)(with);
+    life->keep(once);
+    if (life->is_over()) return; // nobody answers the dead
+    const std::weak_ptr<RedisReply> waiting = once;
+    const auto answer = [life, waiting](nanoseconds wait, const Result<redis::Reply>& with) {
+        if (life->is_over()) return;
+        life->in(wait, [at = life.get(), waiting, with] {
+            const auto first = waiting.lock();
+            if (!first) return; // it had its answer
+            at->forget(first);
+            (*first)(with);
         });
     };
     std::size_t index = 0;
@@ -520,8 +526,9 @@ std::string Cluster::unrest() {
             if ((*count)->pending > 0)
                 return fmt::format("{} holds are pending", (*count)->pending);
             if ((*count)->remaining != left || (*count)->withdrawing != 0) {
-                return fmt::format("{} units of sale {} remain in Redis, {} in the store",
-                                   (*count)->remaining, no.get(), left);
+                return fmt::format(
+                    "{} units of sale {} remain in Redis ({} being withdrawn), {} in the store",
+                    (*count)->remaining, no.get(), (*count)->withdrawing, left);
             }
             const SaleView* view = serving.node->view(no);
             if (view->remaining() != left) return "a process shows other units than remain";

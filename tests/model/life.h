@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -54,10 +55,14 @@ public:
     // happen does not.
     void end() { is_over_ = true; }
     [[nodiscard]] bool is_over() const { return is_over_; }
+    // What waits in this process for somebody outside, who has it weakly: it goes with the process.
+    void keep(std::shared_ptr<void> waiting) { kept_.insert(std::move(waiting)); }
+    void forget(const std::shared_ptr<void>& waiting) { kept_.erase(waiting); }
     // False: there was nothing to drop.
     bool drop() {
         const auto events = std::exchange(events_, {});
-        return !events.empty();
+        const auto kept = std::exchange(kept_, {});
+        return !events.empty() || !kept.empty();
     }
 
     [[nodiscard]] TimePoint now() const override { return time_.now(); }
@@ -89,6 +94,7 @@ private:
     fixture::VirtualTime& time_;
     Cores cores_{1}; // never started
     std::map<std::uint64_t, std::function<void()>> events_;
+    std::set<std::shared_ptr<void>> kept_;
     std::vector<std::uint64_t> late_;
     std::uint64_t next_ = 0;
     bool is_paused_ = false;

@@ -337,7 +337,7 @@ TEST_F(RedisInventoryFaults, SellsOtherSalesWhileALargeOneIsInstalled) {
     ASSERT_TRUE(node.install(std::move(image)));
     is_over = true;
     EXPECT_GT(finish(seller), 10);
-    EXPECT_LT(slowest, Duration(500)) << "a busy machine; Redis itself takes some milliseconds";
+    EXPECT_LT(slowest, Duration(1'500)) << "Redis itself takes some milliseconds at a time";
     EXPECT_EQ(node.count()->remaining, 1'000'000 - static_cast<Units>(kHolds));
     EXPECT_EQ(server.ask({"HLEN", "db:{5}:keys"}), std::to_string(kHolds));
     EXPECT_EQ(server.ask({"HLEN", "db:{5}:users"}), std::to_string(kHolds / 2));
