@@ -248,6 +248,12 @@ class Cluster:
                         f"{sale} sells")
         return sale
 
+    def epoch(self, sale: str) -> int:
+        """How often the sale's inventory was built: a higher one means that it was not believed."""
+        database = self.database.rsplit("/", 1)[1]
+        rows = self.engines.store.sql(f"SELECT epoch FROM sales WHERE id = '{sale}'", database)
+        return int(rows[0][0])
+
     # -- all nodes ------------------------------------------------------------------------
 
     def everywhere(self, look, what: str, bound_s: float = BOUND_S) -> None:
