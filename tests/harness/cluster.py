@@ -36,7 +36,7 @@ WRITING = "writing orders of log"
 # How long a shop may take to be well again after a fault: an idle session of Kafka's group (45 s by
 # default, SESSION_MS here), a back-off of librdkafka, a rebuild.
 WELL_S = LOAD_S / 2
-SESSION_MS = 10_000  # of the writers' group: who is gone, or paused, loses its partitions
+SESSION_MS = 6_000  # of the writers' group: who is gone, or paused, loses its partitions
 RETRY_S = (0.05, 0.4)  # pauses of a buyer who was told to come back
 CUT_OFF = (OSError, Closed)
 
@@ -49,6 +49,7 @@ class Engines:
     redis: Service
     kafka: Service
     redis_url: str = None  # None: the service's own; else that of a gate
+    redis_nodes: str = None  # of a Redis cluster, instead
     brokers: str = None
     store_port: int = None  # of a gate
 
@@ -57,9 +58,12 @@ class Engines:
             database = database.replace(f":{self.store.node.port}/", f":{self.store_port}/")
         brokers = ",".join(f'"{one}"' for one in
                            (self.brokers or self.kafka.addresses).split(","))
+        redis = f'url = "{self.redis_url or self.redis.url}"'
+        if self.redis_nodes is not None:
+            redis = "nodes = [" + ",".join(f'"{one}"' for one in self.redis_nodes.split(",")) + "]"
         return (f'[inventory]\nbackend = "redis"\n[log]\nbackend = "kafka"\n'
                 f'[store]\nurl = "{database}"\n'
-                f'[redis]\nurl = "{self.redis_url or self.redis.url.split(",")[0]}"\n'
+                f'[redis]\n{redis}\n'
                 f'prefix = "{name}"\n'
                 f'[kafka]\nbrokers = [{brokers}]\ntopic = "{topic}"\ngroup = "{name}"\n'
                 f'partitions = 4\n'
@@ -243,6 +247,12 @@ class Cluster:
         self.everywhere(lambda node: node.buy(sale, "asks for too much", stock + 1).status == 409,
                         f"{sale} sells")
         return sale
+
+    def epoch(self, sale: str) -> int:
+        """How often the sale's inventory was built: a higher one means that it was not believed."""
+        database = self.database.rsplit("/", 1)[1]
+        rows = self.engines.store.sql(f"SELECT epoch FROM sales WHERE id = '{sale}'", database)
+        return int(rows[0][0])
 
     # -- all nodes ------------------------------------------------------------------------
 
