@@ -69,6 +69,17 @@ public:
         const std::lock_guard lock(mutex_);
         is_leading_ = leading;
     }
+    // What another process that leads has got done meanwhile.
+    void deliver_elsewhere(const std::string& url, std::int64_t cursor) {
+        const std::lock_guard lock(mutex_);
+        EndpointRecord& record = *std::ranges::find(records_, url, &EndpointRecord::url);
+        record.delivered += cursor - record.cursor;
+        record.cursor = cursor;
+    }
+    [[nodiscard]] std::size_t looks() const { // of every kind, at the events
+        const std::lock_guard lock(mutex_);
+        return looks_;
+    }
 
     Result<bool> try_lead() override {
         const std::lock_guard lock(mutex_);
@@ -120,12 +131,14 @@ public:
     }
     Result<std::int64_t> last_seq() override {
         const std::lock_guard lock(mutex_);
+        ++looks_;
         if (failure_) return tl::make_unexpected(*failure_);
         return events_.empty() ? 0 : events_.rbegin()->first;
     }
     Result<std::vector<OutboxEvent>> read(std::int64_t endpoint, std::int64_t after,
                                           std::size_t limit) override {
         const std::lock_guard lock(mutex_);
+        ++looks_;
         if (failure_) return tl::make_unexpected(*failure_);
         largest_read_ = std::max(largest_read_, limit);
         std::vector<OutboxEvent> found;
@@ -247,6 +260,7 @@ private:
     std::int64_t last_no_ = 0;
     std::size_t saves_ = 0;
     std::size_t largest_read_ = 0;
+    std::size_t looks_ = 0;
     std::optional<Error> failure_;
 };
 
