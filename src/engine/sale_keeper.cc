@@ -90,8 +90,17 @@ Task<Result<std::vector<StoredSale>>> SaleKeeper::read_sales() {
 }
 
 Task<bool> SaleKeeper::look() {
-    const auto sales = co_await read_sales();
+    auto sales = co_await read_sales();
     if (!sales) co_return false;
+    // Those that sell now come first; else in an order that chance gives each node, so that nodes
+    // which have everything to rebuild do not meet at every sale.
+    for (std::size_t i = sales->size(); i > 1; --i) {
+        std::swap((*sales)[i - 1], (*sales)[parts_.random(i)]);
+    }
+    const TimePoint now = parts_.clock.now();
+    std::ranges::stable_partition(*sales, [now](const StoredSale& sale) {
+        return state_of(sale.terms, now) == SaleState::open;
+    });
     Waiting waiting = Waiting::nothing;
     for (const StoredSale& sale : *sales) {
         waiting_ = Waiting::nothing;
@@ -175,12 +184,18 @@ Task<void> SaleKeeper::revive(const StoredSale& sale) {
         co_return;
     }
     if (now < cold.not_before_ns) co_return;
+    auto read = [this, &sale] { return parts_.store.find_sale(sale.terms.id); };
+    const auto latest = co_await parts_.blocking.run(read);
+    if (!latest || latest->epoch != sale.epoch)
+        co_return; // somebody was faster: seen at the next look
     ++cold.attempts;
     spdlog::info("sale {}: the inventory does not have it, rebuilding", sale.terms.id);
     const auto rebuilt = co_await parts_.rebuild.run_if_cold(no);
     if (rebuilt) {
         cold_.erase(no);
         waiting_ = Waiting::nothing;
+    } else if (rebuilt.error().is(Errc::fenced)) {
+        spdlog::info("sale {}: another node rebuilds it", sale.terms.id);
     } else {
         spdlog::warn("sale {}: not rebuilt: {}; trying again", sale.terms.id,
                      rebuilt.error().message());

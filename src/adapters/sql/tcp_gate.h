@@ -48,7 +48,10 @@ public:
     void cut_next(Cut cut) { cut_ = cut; }
     [[nodiscard]] bool has_cut() const { return cut_ == Cut::none; }
     // Closes every connection, and new ones at once, until it is opened again.
-    void shut() { is_shut_ = true; }
+    void shut() {
+        is_shut_ = true;
+        while (open_ > 0) std::this_thread::yield();
+    }
     void open() { is_shut_ = false; }
 
 private:
@@ -82,12 +85,23 @@ private:
         return true;
     }
 
+    // "READ COMMITTED" is none.
+    static bool has_commit(const std::string& bytes) {
+        for (std::size_t at = 0; (at = bytes.find("COMMIT", at)) != std::string::npos; ++at) {
+            if (bytes.compare(at, 9, "COMMITTED") != 0) return true;
+        }
+        return false;
+    }
     void accept_all() {
         while (!is_over_) {
             if (!is_readable(listener_, 20)) continue;
             const int client = ::accept(listener_, nullptr, nullptr);
             if (client < 0) continue;
-            threads_.emplace_back([this, client] { serve(client); });
+            ++open_;
+            threads_.emplace_back([this, client] {
+                serve(client);
+                --open_;
+            });
         }
     }
     void serve(int client) {
@@ -107,7 +121,7 @@ private:
         if (both[0].revents != 0) {
             const std::string bytes = receive(client);
             if (bytes.empty()) return false;
-            if (bytes.find("COMMIT") != std::string::npos) {
+            if (has_commit(bytes)) {
                 const Cut cut = cut_.exchange(Cut::none);
                 if (cut == Cut::before_commit) return false;
                 if (cut == Cut::after_commit) {
@@ -131,6 +145,7 @@ private:
     std::atomic<Cut> cut_{Cut::none};
     std::atomic<bool> is_shut_{false};
     std::atomic<bool> is_over_{false};
+    std::atomic<int> open_{0};         // connections
     std::vector<std::thread> threads_; // the acceptor's only, until it is joined
     std::thread acceptor_;
 };
