@@ -71,11 +71,24 @@ endfunction()
 doorbuster_pytest(e2e 600)
 doorbuster_pytest(fault 600)
 doorbuster_pytest(crash 600)
+doorbuster_pytest(cluster 600)
+
+# Those in which many things happen at once: the ones that ThreadSanitizer should look on at.
+foreach(name exactly_once idempotency limits order_events order_life purchases resale
+        running_a_sale shutdown webhooks)
+  set_tests_properties(e2e.${name} PROPERTIES LABELS "e2e;race")
+endforeach()
 
 # The tree's own rules, and the scripts.
 add_test(NAME tools.layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers ${PROJECT_SOURCE_DIR})
 add_test(NAME tools.style COMMAND ${PROJECT_SOURCE_DIR}/tools/check_style ${PROJECT_SOURCE_DIR})
 add_test(NAME tools.scripts
   COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/tests
+          --ignore=tools/tests/test_services.py
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+# By itself: it starts and kills every engine.
+add_test(NAME tools.services
+  COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/tests/test_services.py
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(tools.layers tools.style tools.scripts PROPERTIES LABELS tools TIMEOUT 300)
+set_tests_properties(tools.services PROPERTIES LABELS "tools;services" TIMEOUT 600)

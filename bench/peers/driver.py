@@ -1,7 +1,11 @@
-"""Runs the comparison of bench/peers/README.md: peers in turn, several rounds, one client."""
+"""Runs the comparison of bench/peers/README.md: peers in turn, several rounds, one client.
+
+bench/cluster has peers of its own and is run by the same code: a Bench says what differs.
+"""
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import pathlib
 import resource
@@ -18,7 +22,6 @@ import report
 import servers
 
 ROOT = servers.HERE.parents[1]
-SCRATCH = ROOT / "build" / "bench-peers"
 RESULTS = ROOT / "bench" / "results"
 
 SALE, WARM_UP_SALE = "bench", "warm-up"
@@ -29,22 +32,44 @@ WARM_UP_SECONDS = 1
 ANSWER_SECONDS_MAX = 10
 
 
-def parse_arguments(words):
-    parser = argparse.ArgumentParser(
-        prog="bench/peers/run",
-        description="Measures doorbuster against nginx and against nginx + Lua + Redis.",
-    )
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Which peers are compared, and how the page about them looks."""
+
+    name: str  # of its folder under bench/, and of its results
+    description: str
+    page: report.Page
+    by_default: tuple  # of page.peers
+    users: str = "both"  # --user, where it is not given
+    # Entered with the options around all measurements: what the peers share while they run.
+    around: object = contextlib.nullcontext
+
+    @property
+    def program(self):
+        return f"bench/{self.name}/run"
+
+    @property
+    def scratch(self):
+        return ROOT / "build" / f"bench-{self.name}"
+
+
+def parse_arguments(words, bench):
+    parser = argparse.ArgumentParser(prog=bench.program, description=bench.description)
+    peers = bench.page.peers
+    left_out = [name for name in peers if name not in bench.by_default]
     parser.add_argument("--rounds", type=int, default=5, help="rounds over all peers (5)")
     parser.add_argument("--seconds", type=int, default=8, help="seconds per measurement (8)")
     parser.add_argument("--connections", default="64,256", help="a list (64,256)")
     parser.add_argument("--threads", type=int, default=2, help="wrk's threads (2)")
     parser.add_argument("--workers", type=int, default=2, help="threads of every server (2)")
-    parser.add_argument("--only", default=",".join(servers.PEERS_BY_DEFAULT),
-                        metavar="PEERS", help="of " + ",".join(servers.PEERS)
-                        + " (all but redis-unix)")
+    parser.add_argument("--only", default=",".join(bench.by_default),
+                        metavar="PEERS", help="of " + ",".join(peers) + " (all"
+                        + (f" but {','.join(left_out)})" if left_out else ")"))
     parser.add_argument("--scenarios", default="refusals,accepted", help="a list (both)")
-    parser.add_argument("--user", choices=("distinct", "constant", "both"), default="both",
-                        help="who is refused: a new user per request, one user, or each (both)")
+    parser.add_argument("--user", choices=("distinct", "constant", "both"),
+                        default=bench.users,
+                        help="who is refused: a new user per request, one user, or each "
+                        f"({bench.users})")
     parser.add_argument("--binary", type=pathlib.Path,
                         default=ROOT / "build" / "release" / "doorbuster",
                         help="the doorbuster to measure (build/release/doorbuster)")
@@ -63,7 +88,7 @@ def parse_arguments(words):
             parser.error(f"{flag}: names nothing")
         return [word for word in allowed if word in chosen]
 
-    options.only = known(options.only, list(servers.PEERS), "--only")
+    options.only = known(options.only, list(peers), "--only")
     options.scenarios = known(options.scenarios, list(EXPECTED_STATUS), "--scenarios")
     try:
         options.connections = sorted({int(word) for word in options.connections.split(",")})
@@ -77,17 +102,19 @@ def parse_arguments(words):
     if min(options.connections) < options.threads:
         parser.error("--connections: at least one per thread of wrk")
     if options.out is None:
-        options.out = SCRATCH / "results" if options.quick else RESULTS
+        options.out = bench.scratch / "results" if options.quick else RESULTS
     options.binary = options.binary.resolve()
-    if "doorbuster" in options.only and not options.binary.is_file():
+    others = [name for name in options.only if not peers[name].needs_binary]
+    if others != options.only and not options.binary.is_file():
         parser.error(
             "there is no build/release/doorbuster; build it (cmake --preset release && "
-            "cmake --build --preset release), or measure the others: --only nginx,redis"
+            "cmake --build --preset release)"
+            + (f", or measure the others: --only {','.join(others)}" if others else "")
         )
     return options
 
 
-def plan(options):
+def plan(options, peers):
     """Every measurement of the run, in order: peers side by side, first place rotating."""
     cases = []
     for scenario in options.scenarios:
@@ -99,7 +126,7 @@ def plan(options):
     steps = []
     for round_number in range(1, options.rounds + 1):
         for scenario, users, connections in cases:
-            names = [name for name in options.only if scenario in servers.PEERS[name].scenarios]
+            names = [name for name in options.only if scenario in peers[name].scenarios]
             shift = (round_number - 1) % len(names) if names else 0
             for name in names[shift:] + names[:shift]:
                 steps.append((round_number, scenario, users, connections, name))
@@ -182,13 +209,13 @@ def open_sale_for(peer, scenario, sale):
     return stock
 
 
-def measure(options, scratch, step):
+def measure(options, peers, scratch, step):
     """One peer, one case: a fresh server, a warm-up on another sale, the measurement, checks."""
     round_number, scenario, users, connections, name = step
     expected = EXPECTED_STATUS[scenario]
     # The same users for every peer, others in every round and case.
     tag = f"r{round_number:02d}c{connections:04d}"
-    with servers.PEERS[name](scratch, options) as peer:
+    with peers[name](scratch, options) as peer:
         open_sale_for(peer, scenario, WARM_UP_SALE)
         warm_up = run_wrk(
             options, peer.url(WARM_UP_SALE), connections, WARM_UP_SECONDS, tag + "w", users
@@ -197,12 +224,13 @@ def measure(options, scratch, step):
         stock = open_sale_for(peer, scenario, SALE)
         peer.settle()
 
-        pids = peer.pids()
+        pids, counts_before = peer.pids(), peer.counts()
         server_before, machine_before = servers.cpu_seconds(pids), machine.cpu_seconds()
         result = run_wrk(options, peer.url(SALE), connections, options.seconds, tag + "m", users)
         server_cpu = servers.cpu_seconds(pids) - server_before
         machine_after = machine.cpu_seconds()
         drained = peer.settle()
+        counts_after = peer.counts()
 
         counted = check_answers(result, expected)
         sold, figures = peer.books(SALE, stock)
@@ -213,6 +241,11 @@ def measure(options, scratch, step):
                 raise servers.Failure(f"{counted} answers were {expected}, {sold} units are sold")
         if drained and scenario == "accepted":
             figures.update(drained)
+        if counts_after:
+            figures["counts"] = {
+                key: round(value - counts_before.get(key, 0), 6)
+                for key, value in counts_after.items()
+            }
 
     ours = server_cpu + result["client_cpu_seconds"]
     others = max(0.0, machine_after["busy"] - machine_before["busy"] - ours)
@@ -241,39 +274,53 @@ def say(text):
     print(text, flush=True)
 
 
-def run_all(options, words):
+def measure_step(options, bench, place, step):
+    """One measurement in a folder of its own, which stays where it failed."""
+    round_number, scenario, users, connections, name = step
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="m", dir=bench.scratch))
+    label = f"round {round_number}, {scenario}, {users} users, {connections} connections, {name}"
+    try:
+        sample = measure(options, bench.page.peers, scratch, step)
+    except servers.Failure as failure:
+        kept = scratch.relative_to(ROOT)
+        raise servers.Failure(f"{label}: {failure}\nits files are in {kept}") from None
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    shutil.rmtree(scratch, ignore_errors=True)
+    say(f"[{place}] {label}: {sample['per_second']:,.0f}/s")
+    return sample
+
+
+def run_all(options, bench, words):
     started = time.monotonic()
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    facts = machine.facts(ROOT, SCRATCH, options)
+    bench.scratch.mkdir(parents=True, exist_ok=True)
+    kinds = [bench.page.peers[name] for name in options.only]
+    facts = machine.facts(ROOT, bench.scratch, options, kinds)
     # Paths inside the checkout are written as they look from its root.
-    facts["command"] = shlex.join(["bench/peers/run", *words]).replace(f"{ROOT}/", "")
-    steps = plan(options)
+    facts["command"] = shlex.join([bench.program, *words]).replace(f"{ROOT}/", "")
+    steps = plan(options, bench.page.peers)
     if not steps:
         raise servers.Failure("no peer of --only takes part in a scenario of --scenarios")
-    samples = []
-    for number, step in enumerate(steps, 1):
-        round_number, scenario, users, connections, name = step
-        scratch = pathlib.Path(tempfile.mkdtemp(prefix="m", dir=SCRATCH))
-        label = (
-            f"round {round_number}, {scenario}, {users} users, {connections} connections, {name}"
-        )
-        try:
-            sample = measure(options, scratch, step)
-        except servers.Failure as failure:
-            kept = scratch.relative_to(ROOT)
-            raise servers.Failure(f"{label}: {failure}\nits files are in {kept}") from None
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
-        shutil.rmtree(scratch, ignore_errors=True)
-        samples.append(sample)
-        say(f"[{number}/{len(steps)}] {label}: {sample['per_second']:,.0f}/s")
+    with bench.around(options):
+        samples = [
+            measure_step(options, bench, f"{number}/{len(steps)}", step)
+            for number, step in enumerate(steps, 1)
+        ]
     facts["took_seconds"] = round(time.monotonic() - started)
-    return {"facts": facts, "summary": report.summarise(samples), "samples": samples}
+    return {"facts": facts, "summary": report.summarise(samples, bench.page), "samples": samples}
 
 
-def main(words):
-    options = parse_arguments(words)
+PEERS = Bench(
+    name="peers",
+    description="Measures doorbuster against nginx and against nginx + Lua + Redis.",
+    page=report.PEERS,
+    by_default=servers.PEERS_BY_DEFAULT,
+)
+
+
+def main(words, bench=PEERS):
+    options = parse_arguments(words, bench)
 
     def interrupt(number, _frame):
         # Once is enough: the clean-up that follows must not be interrupted again.
@@ -285,20 +332,20 @@ def main(words):
         signal.signal(each, interrupt)
 
     try:
-        outcome = run_all(options, words)
+        outcome = run_all(options, bench, words)
     except servers.Failure as failure:
-        print(f"bench/peers: {failure}", file=sys.stderr)
+        print(f"bench/{bench.name}: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interruption:
-        print("bench/peers: interrupted; all servers are stopped", file=sys.stderr)
+        print(f"bench/{bench.name}: interrupted; all servers are stopped", file=sys.stderr)
         return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
 
-    text = report.markdown(outcome)
+    text = report.markdown(outcome, bench.page)
     say("")
     say(text)
     facts = outcome["facts"]
     options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"peers-{facts['date'][:10]}-{facts['commit'] or 'uncommitted'}"
+    stem = options.out / f"{bench.name}-{facts['date'][:10]}-{facts['commit'] or 'uncommitted'}"
     stem.with_name(stem.name + ".json").write_text(json.dumps(outcome, indent=1) + "\n")
     stem.with_name(stem.name + ".md").write_text(text)
     with contextlib.suppress(ValueError):

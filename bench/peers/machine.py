@@ -69,7 +69,7 @@ def _commit(root):
     return commit + ("-dirty" if changes else "")
 
 
-def facts(root, scratch, options):
+def facts(root, scratch, options, kinds):
     info = pathlib.Path("/proc/cpuinfo").read_text()
     memory_kib = int(_first(r"^MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(), "0"))
     versions = {
@@ -79,9 +79,11 @@ def facts(root, scratch, options):
         "redis": _first(r"v=(\S+)", _output("redis-server", "--version")),
         "wrk": _first(r"^wrk (\S+)", _output("wrk", "-v")),
     }
-    if "doorbuster" in options.only:
+    if any(kind.needs_binary for kind in kinds):
         versions["doorbuster"] = _first(
             r"^(?:doorbuster )?(.+)$", _output(options.binary, "--version"))
+    for kind in kinds:
+        versions.update(kind.versions())
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": _commit(root),

@@ -1,8 +1,23 @@
 """From samples to a summary, and from a summary to the page that is kept."""
 
+import dataclasses
 import statistics
 
 import servers
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What a bench's page is about."""
+
+    title: str
+    peers: dict  # name to kind
+    ours: str  # the peer that has targets
+    targets: tuple
+    pairs: tuple
+    # (outcome) to more paragraphs, behind the ratios.
+    more: object = None
+
 
 # Scenario, users, connections (None: all), over whom, at least, aim: the project's own targets.
 TARGETS = (
@@ -30,12 +45,12 @@ def _by_case(samples):
     return cases
 
 
-def summarise(samples):
+def summarise(samples, page):
     """One row per case and peer, one ratio per case and pair of peers."""
     rows, ratios = [], []
     for (scenario, users, connections), peers in _by_case(samples).items():
         case = {"scenario": scenario, "users": users, "connections": connections}
-        for name in servers.PEERS:
+        for name in page.peers:
             taken = peers.get(name)
             if not taken:
                 continue
@@ -58,7 +73,7 @@ def summarise(samples):
                     for each in taken
                 )
             rows.append(row)
-        for one, other in PAIRS:
+        for one, other in page.pairs:
             if one not in peers or other not in peers:
                 continue
             rates = {
@@ -77,11 +92,11 @@ def summarise(samples):
     return {"rows": rows, "ratios": ratios}
 
 
-def _target(ratio):
-    for scenario, users, connections, over, least, aim in TARGETS:
+def _target(ratio, page):
+    for scenario, users, connections, over, least, aim in page.targets:
         same = (ratio["scenario"], ratio["users"]) == (scenario, users)
         same = same and connections in (None, ratio["connections"])
-        if same and (ratio["of"], ratio["over"]) == ("doorbuster", over):
+        if same and (ratio["of"], ratio["over"]) == (page.ours, over):
             got = ratio["ratio_of_medians"]
             text = f"≥ {least:.1f}: {'met' if got >= least else 'missed'}"
             if aim is not None:
@@ -90,7 +105,7 @@ def _target(ratio):
     return ""
 
 
-def _table(head, lines):
+def table(head, lines):
     """A Markdown table, padded so that it also reads well on a terminal."""
     cells = [head, *lines]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
@@ -117,7 +132,7 @@ def _case_title(case):
 
 
 def _rates(rows):
-    return _table(
+    return table(
         ["scenario", "connections", "peer", "median/s", "min/s", "max/s", "p50 ms", "p99 ms",
          "server CPU µs", "client CPU µs"],
         [
@@ -133,15 +148,15 @@ def _rates(rows):
     )
 
 
-def _ratios(ratios):
-    return _table(
+def _ratios(ratios, page):
+    return table(
         ["scenario", "connections", "peers", "ratio of medians", "by round", "target"],
         [
             [
                 _case_title(each), str(each["connections"]), f"{each['of']} / {each['over']}",
                 f"{each['ratio_of_medians']:.2f}",
                 f"{each['by_round']['min']:.2f} to {each['by_round']['max']:.2f}",
-                _target(each),
+                _target(each, page),
             ]
             for each in ratios
         ],
@@ -149,7 +164,7 @@ def _ratios(ratios):
 
 
 def _writer(rows):
-    return _table(
+    return table(
         ["connections", "stored meanwhile", "lag at the end", "lag, most", "then drained in s",
          "drained in s, most"],
         [
@@ -163,7 +178,7 @@ def _writer(rows):
     )
 
 
-def markdown(outcome):
+def markdown(outcome, page):
     facts, summary = outcome["facts"], outcome["summary"]
     rows = summary["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
@@ -173,7 +188,7 @@ def markdown(outcome):
     )
     names = {row["peer"] for row in rows}
     parts = [
-        "# Peers",
+        f"# {page.title}",
         "\n".join([
             f"- Machine: {facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB, "
             f"{facts['kernel']}; {facts['file_system']}, 4 KiB fdatasync in "
@@ -188,7 +203,7 @@ def markdown(outcome):
             f"the hypervisor took at most {stolen:.0%} (load average before the run: "
             f"{facts['load_average_before']})",
             *(f"- `{name}`: {kind.title}"
-              for name, kind in servers.PEERS.items() if name in names),
+              for name, kind in page.peers.items() if name in names),
         ]),
         "Every answer was checked: 409 only where refused, 202 only where accepted, and the "
         "peer's own books hold what the client counted.",
@@ -198,7 +213,9 @@ def markdown(outcome):
         "and system, all processes of the peer together.",
     ]
     if summary["ratios"]:
-        parts += ["## Ratios", _ratios(summary["ratios"])]
+        parts += ["## Ratios", _ratios(summary["ratios"], page)]
+    if page.more:
+        parts += page.more(outcome)
     drained = [row for row in rows if "lag_records" in row]
     if drained:
         parts += [
@@ -209,3 +226,6 @@ def markdown(outcome):
             "audit balanced after every measurement.",
         ]
     return "\n\n".join(parts) + "\n"
+
+
+PEERS = Page("Peers", servers.PEERS, "doorbuster", TARGETS, PAIRS)

@@ -60,13 +60,16 @@ def cpu_seconds(pids):
     """User and system time that these processes have used so far."""
     ticks = 0
     for pid in pids:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        try:
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        except FileNotFoundError:
+            raise Failure(f"process {pid} ended during the measurement") from None
         fields = stat.rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _children_of(parent):
+def children_of(parent):
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -118,7 +121,7 @@ class Server:
             time.sleep(POLL_SECONDS)
 
     def pids(self):
-        return [self.process.pid, *_children_of(self.process.pid)]
+        return [self.process.pid, *children_of(self.process.pid)]
 
     def stop(self, check=True):
         status = self.process.poll()
@@ -159,6 +162,12 @@ class Peer:
     name = ""
     title = ""
     scenarios = ()
+    needs_binary = False  # doorbuster's
+
+    @staticmethod
+    def versions():
+        """Of what only this peer runs."""
+        return {}
 
     def __init__(self, scratch, options):
         self.scratch = scratch
@@ -222,6 +231,10 @@ class Peer:
 
     def settle(self):
         """Waits until nothing of earlier requests is still being worked on."""
+        return {}
+
+    def counts(self):
+        """What its engines have done so far, as numbers that only grow."""
         return {}
 
     def books(self, sale, stock):
@@ -326,24 +339,29 @@ class Doorbuster(Peer):
     name = "doorbuster"
     title = "doorbuster, durable"
     scenarios = ("refusals", "accepted")
+    needs_binary = True
 
     def start(self):
         self.port = free_port()
         data = self.scratch / "data"
+        listen = f"127.0.0.1:{self.port}"
+        command = [self.options.binary, "serve", "--listen", listen, "--data", data]
+        log = self.scratch / "doorbuster.log"
+        self.servers.append(
+            Server(
+                self.name, command, log, self._is_ready, env=self._environment(),
+                cwd=self.scratch,
+            )
+        )
+
+    def _environment(self):
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith("DOORBUSTER_")
         }
         environment["DOORBUSTER_SERVER_THREADS"] = str(self.options.workers)
-        listen = f"127.0.0.1:{self.port}"
-        command = [self.options.binary, "serve", "--listen", listen, "--data", data]
-        log = self.scratch / "doorbuster.log"
-        self.servers.append(
-            Server(
-                self.name, command, log, self._is_ready, env=environment, cwd=self.scratch
-            )
-        )
+        return environment
 
     def _is_ready(self):
         try:

@@ -1,14 +1,14 @@
 #include "app/assembly.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <filesystem>
+#include <fmt/format.h>
 #include <future>
 #include <optional>
+#include <random>
 #include <span>
 #include <spdlog/spdlog.h>
 #include <thread>
@@ -20,10 +20,15 @@
 #include "adapters/memory/inventory.h"
 #include "adapters/memory/rate_limiter.h"
 #include "adapters/prometheus/metrics.h"
+#include "adapters/redis/rate_limiter.h"
 #include "adapters/sql/order_store.h"
 #include "adapters/sqlite/order_log.h"
 #include "app/data_folder.h"
+#include "app/kafka_log.h"
 #include "app/openapi.h"
+#include "app/own_log.h"
+#include "app/random.h"
+#include "app/redis_shop.h"
 #include "app/webhooks.h"
 #include "engine/audit.h"
 #include "engine/lifecycle.h"
@@ -35,6 +40,7 @@
 #include "engine/readiness.h"
 #include "engine/rebuild.h"
 #include "engine/sale_directory.h"
+#include "engine/sale_keeper.h"
 #include "engine/sale_service.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
@@ -51,24 +57,6 @@ constexpr std::size_t kLifecycleSessions = 1;
 // Together under the ten seconds that a stop may take.
 constexpr std::chrono::milliseconds kDrainMax{5'000};
 constexpr Duration kWriterStopMax{3'000};
-
-std::uint64_t random_number() {
-    std::uint64_t number = 0;
-    // Fails only without any source of randomness; then nothing here is safe.
-    if (RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) != 1) std::abort();
-    return number;
-}
-
-std::string random_hex(std::size_t words) {
-    std::string text;
-    for (std::size_t i = 0; i < words; ++i) {
-        std::array<char, 17> hex{};
-        std::snprintf(hex.data(), hex.size(), "%016llx",
-                      static_cast<unsigned long long>(random_number()));
-        text += hex.data();
-    }
-    return text;
-}
 
 std::chrono::milliseconds ms(double seconds) {
     return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1e3));
@@ -110,82 +98,42 @@ Result<std::unique_ptr<TokenVerifier>> verifier_of(const IdentityConfig& config)
     return std::unique_ptr<TokenVerifier>(std::make_unique<JwtVerifier>(std::move(*verifier)));
 }
 
-// A store without its log, or a log without its store, is a mistake that must change nothing.
-Result<void> check_files(const std::string& folder, const std::string& store_path) {
-    const bool has_store = std::filesystem::exists(store_path);
-    const bool has_log = std::filesystem::exists(folder + "/log.db");
-    if (has_store && !has_log) {
-        auto store = sql::SqlOrderStore::open({store_path, 1, sql::StoreMode::read_only});
-        if (!store) return tl::make_unexpected(std::move(store.error()));
-        const auto binding = (*store)->log_binding();
-        if (!binding) return tl::make_unexpected(binding.error());
-        if (!binding->log_id.empty()) {
-            return fail(Errc::foreign_log,
-                        "the log " + folder + "/log.db is missing, and " + store_path +
-                            " takes its orders from it. Put log.db (with its -wal file) back");
-        }
-    }
-    std::error_code ignored;
-    const bool has_mark = std::filesystem::file_size(folder + "/log.mark", ignored) > 0 && !ignored;
-    if (has_log && has_mark && !has_store) {
-        return fail(Errc::foreign_log, "the store " + store_path + " is missing, and the log " +
-                                           folder +
-                                           "/log.db belongs to it. Put it back, or move "
-                                           "log.db and log.mark away to begin anew");
-    }
-    return {};
+// Users and keys have the same fingerprints on every node that sells from one Redis: the store's
+// log names the cluster, and nobody outside it.
+Fingerprinter shared_fingerprinter(const std::string& log_id) {
+    const Fingerprinter of_name(0x646f6f7262757374, 0x66696e6765727072); // no secret: two labels
+    const Fingerprint key = of_name.of(log_id);
+    return {key.low, key.high};
 }
 
-// Rule 2 of design.md section 4: the store names its log, and its position lies in it.
-Result<LogPosition> bind(sql::SqlOrderStore& store, sqlite::SqliteOrderLog& log) {
-    auto binding = store.log_binding();
-    if (!binding) return tl::make_unexpected(std::move(binding.error()));
-    if (binding->log_id.empty()) {
-        if (log.end() > LogPosition(1)) {
-            return fail(Errc::foreign_log,
-                        "the log has records, and the store knows no log: they do not belong "
-                        "together. Put the store of this log back, or move log.db and log.mark "
-                        "away to begin anew");
-        }
-        if (auto bound = store.bind_log(log.id()); !bound) {
-            return tl::make_unexpected(std::move(bound.error()));
-        }
-        return LogPosition(1);
-    }
-    if (binding->log_id != log.id()) {
-        return fail(Errc::foreign_log, "the log is not the store's: the store takes its orders "
-                                       "from log " +
-                                           binding->log_id + ", this one is " + log.id() +
-                                           ". Put the files of one data folder together again");
-    }
-    if (binding->next.at(kOnlyPartition) < log.first() ||
-        binding->next.at(kOnlyPartition) > log.end()) {
-        return fail(Errc::foreign_log,
-                    "the log holds positions " + std::to_string(log.first().get()) + " to " +
-                        std::to_string(log.end().get() - 1) + ", and the store is at " +
-                        std::to_string(binding->next.at(kOnlyPartition).get()) +
-                        ": one of them is an old copy. Restore both from the same moment");
-    }
-    return binding->next.at(kOnlyPartition);
+// Sixteen letters for a log's name, which may hold any.
+std::string short_name(const std::string& log_id) {
+    const Fingerprint print = Fingerprinter(0x646f6f7262757374, 0x73686f72746e616d).of(log_id);
+    return fmt::format("{:016x}", print.low);
+}
+
+// A data folder belongs to one process. One that keeps nothing there needs none.
+bool needs_folder(const Config& config) {
+    return config.inventory.backend == InventoryConfig::Backend::memory ||
+           config.log.backend == LogConfig::Backend::sqlite ||
+           config.store.url.starts_with("sqlite:");
 }
 
 } // namespace
 
 // In the order in which they are built; destroyed the other way round.
 struct Assembly::Parts {
-    Parts(const Config& settings, DataFolder locked, std::size_t core_count)
+    Parts(const Config& settings, std::optional<DataFolder> locked, std::size_t core_count)
         : config(settings),
           folder(std::move(locked)),
           fingerprints(random_number(), random_number()),
           feed(static_cast<std::size_t>(settings.server.streams_max)),
           cores(core_count),
           blocking(static_cast<std::size_t>(settings.store.pool_size), kBlockingQueueMax),
-          operating(kOperatingThreads, kBlockingQueueMax),
-          inventory(cores, clock),
-          limiter(limits_of(settings.limits), clock) {}
+          operating(kOperatingThreads, kBlockingQueueMax) {}
 
     Config config;
-    DataFolder folder;
+    std::optional<DataFolder> folder; // when anything is kept in it
     SystemClock clock;
     Fingerprinter fingerprints;
     http::TrustedProxies proxies;
@@ -193,22 +141,31 @@ struct Assembly::Parts {
     OrderFeed feed; // outlives the cores
     Cores cores;
     std::unique_ptr<sql::SqlOrderStore> store;
-    std::unique_ptr<sqlite::SqliteOrderLog> log;
-    LogPosition stored_next{1};
+    std::unique_ptr<sqlite::SqliteOrderLog> own_log; // or:
+    std::optional<KafkaLog> shared_log;
+    std::unique_ptr<kafka::KafkaFeed> log_feed; // of the shared log, for the writer
+    OrderLog* log = nullptr;                    // the one of these
+    LogPosition stored_next{1};                 // of the own log
     bool is_running = false;
-    std::unique_ptr<OrderWriter> writer;
+    std::unique_ptr<OrderWriter> writer; // null: others write
+    StoreProgress* progress = nullptr;
     std::unique_ptr<Lifecycle> lifecycle;
     BlockingPool blocking;  // buyers' reads
     BlockingPool operating; // operators' calls: neither keeps the other waiting
-    memory::MemoryInventory inventory;
-    memory::MemoryRateLimiter limiter;
+    std::unique_ptr<memory::MemoryInventory> own_inventory; // or:
+    std::unique_ptr<RedisShop> redis;
+    Inventory* inventory = nullptr; // the one of these
+    std::unique_ptr<memory::MemoryRateLimiter> local_limiter;
+    std::unique_ptr<redis::RedisRateLimiter> shared_limiter;
+    RateLimiter* limiter = nullptr;                          // the shared one, if there is one
     std::vector<std::unique_ptr<SaleDirectory>> directories; // by core, as the next two
     std::vector<std::unique_ptr<PurchaseService>> purchases;
     std::vector<std::unique_ptr<http::Api>> apis;
     std::unique_ptr<Rebuild> rebuild;
+    std::unique_ptr<SaleKeeper> keeper; // when other processes change sales, too
     std::unique_ptr<SaleService> sales;
     std::unique_ptr<OrderService> orders;
-    std::unique_ptr<LogBooks> log_books;
+    std::unique_ptr<LogBooks> own_books;
     std::unique_ptr<Auditor> auditor;
     std::unique_ptr<Readiness> readiness;
     std::optional<Webhooks> webhooks; // when endpoints are configured
@@ -217,12 +174,106 @@ struct Assembly::Parts {
     std::promise<Result<std::size_t>> rebuilt;
     std::future<Result<std::size_t>> when_rebuilt = rebuilt.get_future();
 
+    [[nodiscard]] Result<void> open_store();
+    [[nodiscard]] Result<void> open_own_log(const std::function<void(const Error&)>& on_fatal);
+    [[nodiscard]] Result<void> open_shared_log(const std::function<void(const Error&)>& on_fatal);
+    [[nodiscard]] Result<void> open_inventory();
+    void build_writer(const std::function<void(const Error&)>& on_fatal);
     void build_engine(const std::function<void(const Error&)>& on_fatal);
+    [[nodiscard]] std::vector<Readiness::Backend> backends();
     [[nodiscard]] Result<void> build_apis();
     [[nodiscard]] Result<void> open_server();
+    Task<void> recover();
 };
 
-void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_fatal) {
+Result<void> Assembly::Parts::open_store() {
+    sql::OrderStoreOptions options;
+    options.url = store_url_of(config);
+    options.pool_size =
+        static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads + kLifecycleSessions;
+    options.with_events = !config.webhooks.endpoints.empty();
+    auto opened = sql::SqlOrderStore::open(options);
+    if (!opened) return tl::make_unexpected(std::move(opened.error()));
+    store = std::move(*opened);
+    return {};
+}
+
+Result<void> Assembly::Parts::open_own_log(const std::function<void(const Error&)>& on_fatal) {
+    const auto binding = store->log_binding();
+    if (!binding) return tl::make_unexpected(binding.error());
+    auto opened = sqlite::SqliteOrderLog::open(
+        {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max), random_hex(2),
+         !binding->log_id.empty()},
+        cores, clock, on_fatal);
+    if (!opened) return tl::make_unexpected(std::move(opened.error()));
+    own_log = std::move(*opened);
+    log = own_log.get();
+    const auto next = bind_own_log(*store, *own_log);
+    if (!next) return tl::make_unexpected(next.error());
+    stored_next = *next;
+    own_log->stored(*next);
+    if (auto adopted = store->adopt(); !adopted) return adopted;
+    return own_log->adopt();
+}
+
+Result<void> Assembly::Parts::open_shared_log(const std::function<void(const Error&)>& on_fatal) {
+    ReadBackLog::Options options;
+    options.on_fatal = on_fatal;
+    options.on_stored = [this](std::span<const OrderId> orders) { feed.changed(orders); };
+    options.on_barrier = [this, on_fatal](SaleNo sale, Epoch epoch) {
+        if (keeper) {
+            keeper->look_soon();
+            return;
+        }
+        // What this process holds in memory is void from here on.
+        on_fatal({make_error_code(Errc::fenced), "another process has taken over sale " +
+                                                     std::to_string(sale.get()) + " (epoch " +
+                                                     std::to_string(epoch.get()) + ")"});
+    };
+    auto opened = KafkaLog::open(config, *store, cores, clock, std::move(options));
+    if (!opened) return tl::make_unexpected(std::move(opened.error()));
+    shared_log = std::move(*opened);
+    log = shared_log->log.get();
+    if (auto adopted = store->adopt(); !adopted) return adopted;
+    if (!config.writer.enabled) return {};
+    auto to_write = open_feed(config, *store);
+    if (!to_write) return tl::make_unexpected(std::move(to_write.error()));
+    log_feed = std::move(*to_write);
+    return {};
+}
+
+Result<void> Assembly::Parts::open_inventory() {
+    local_limiter = std::make_unique<memory::MemoryRateLimiter>(limits_of(config.limits), clock);
+    limiter = local_limiter.get();
+    const bool has_own = config.inventory.backend == InventoryConfig::Backend::memory;
+    const bool has_own_limits = config.limits.backend == LimitsConfig::Backend::memory;
+    if (has_own) {
+        own_inventory = std::make_unique<memory::MemoryInventory>(cores, clock);
+        inventory = own_inventory.get();
+    }
+    if (has_own && has_own_limits) return {};
+    const auto binding = store->log_binding();
+    if (!binding) return tl::make_unexpected(binding.error());
+    fingerprints = shared_fingerprinter(binding->log_id);
+    auto opened = RedisShop::open(config, short_name(binding->log_id), cores, clock, [this] {
+        if (keeper) keeper->look_soon();
+    });
+    if (!opened) return tl::make_unexpected(std::move(opened.error()));
+    redis = std::move(*opened);
+    if (!has_own) inventory = &redis->inventory();
+    if (has_own_limits) return {};
+    redis::RateLimiterOptions options;
+    const memory::RateLimits limits = limits_of(config.limits);
+    options.limits = {limits.system, limits.user, limits.address};
+    options.prefix = config.redis.prefix + ":" + short_name(binding->log_id) + ":rate:";
+    options.tell = [](const std::string& text) { spdlog::warn("rate limits: {}", text); };
+    shared_limiter = std::make_unique<redis::RedisRateLimiter>(
+        cores, redis->clients(), std::move(options), *local_limiter, clock);
+    limiter = shared_limiter.get();
+    return {};
+}
+
+void Assembly::Parts::build_writer(const std::function<void(const Error&)>& on_fatal) {
     OrderWriter::Options writing;
     writing.batch_max = static_cast<std::size_t>(config.store.batch_max);
     writing.on_fatal = on_fatal;
@@ -236,19 +287,49 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         // Its caller may have given up waiting.
         if (std::ranges::any_of(records, is_withdrawal)) lifecycle->sweep_soon();
     };
-    writer = std::make_unique<OrderWriter>(*log, *store, clock, std::move(writing));
+    if (own_log) {
+        writer = std::make_unique<OrderWriter>(*own_log, *store, clock, std::move(writing));
+        progress = writer.get();
+        return;
+    }
+    progress = shared_log->log.get();
+    if (log_feed) {
+        writer = std::make_unique<OrderWriter>(*log_feed, *store, clock, std::move(writing));
+    }
+}
+
+std::vector<Readiness::Backend> Assembly::Parts::backends() {
+    const auto inventory_state = [this]() -> std::string {
+        if (redis && redis->state() != "up") return redis->state();
+        if (keeper) return keeper->state();
+        return readiness->has_recovered() ? "up" : "cold";
+    };
+    const auto log_state = [this]() -> std::string {
+        if (shared_log) return shared_log->transport->state();
+        return own_log->is_stalled() ? "disk full" : "up";
+    };
+    const auto store_state = [this] {
+        return std::string(progress->is_store_up() ? "up" : "down");
+    };
+    return {{"inventory", inventory_state}, {"order_log", log_state}, {"order_store", store_state}};
+}
+
+void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_fatal) {
+    build_writer(on_fatal);
     for (std::size_t i = 0; i < cores.size(); ++i) {
         directories.push_back(std::make_unique<SaleDirectory>());
         purchases.push_back(std::make_unique<PurchaseService>(
-            PurchaseService::Parts{clock, inventory, *log, limiter},
+            PurchaseService::Parts{clock, *inventory, *log, *limiter},
             OrderIdSource(static_cast<std::uint16_t>(i), random_number()),
             static_cast<std::size_t>(config.server.in_flight_max) / cores.size() + 1));
     }
     rebuild =
-        std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, operating, *store, *log, *writer,
-                                                 inventory, tally, fingerprints, directories});
-    sales = std::make_unique<SaleService>(SaleService::Parts{
-        clock, *rebuild, *store, *log, *writer, inventory, operating, random_number()});
+        std::make_unique<Rebuild>(Rebuild::Parts{cores, clock, operating, *store, *log, *progress,
+                                                 *inventory, tally, fingerprints, directories});
+    SaleService::Parts running{clock,     *rebuild,   *store,    *log,
+                               *progress, *inventory, operating, random_number()};
+    if (shared_log) running.partitions = shared_log->transport->partitions();
+    sales = std::make_unique<SaleService>(running);
     Lifecycle::Options living;
     living.on_fatal = on_fatal;
     living.tally = &tally;
@@ -260,17 +341,28 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         auto publish = rebuild->publish(std::make_shared<const SaleTerms>(terms));
         boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), boost::asio::detached);
     };
-    lifecycle = std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
-    orders = std::make_unique<OrderService>(*store, *log, *writer, *lifecycle, blocking);
-    log_books = std::make_unique<ReaderBooks>(*log);
-    auditor = std::make_unique<Auditor>(cores, *store, *log, *log_books, inventory, operating);
-    readiness = std::make_unique<Readiness>(std::vector<Readiness::Backend>{
-        {"inventory", [this] { return std::string(readiness->has_recovered() ? "up" : "cold"); }},
-        {"order_log", [this] { return std::string(log->is_stalled() ? "disk full" : "up"); }},
-        {"order_store", [this] { return std::string(writer->is_store_up() ? "up" : "down"); }},
-    });
+    lifecycle = std::make_unique<Lifecycle>(cores, *store, *inventory, clock, std::move(living));
+    if (!own_inventory) {
+        const auto draw = [random = std::make_shared<std::mt19937_64>(random_number())](
+                              std::uint64_t below) { return (*random)() % below; };
+        const auto on_ready = [this](std::size_t count) {
+            lifecycle->open();
+            readiness->set_recovered();
+            rebuilt.set_value(count);
+        };
+        keeper = std::make_unique<SaleKeeper>(SaleKeeper::Parts{cores, clock, operating, *store,
+                                                                *log, *inventory, *rebuild, tally,
+                                                                directories, draw, on_ready});
+    }
+    orders = std::make_unique<OrderService>(*store, *log, *progress, *lifecycle, blocking);
+    if (own_log) own_books = std::make_unique<ReaderBooks>(*own_log);
+    LogBooks& books = own_log ? *own_books : *shared_log->books;
+    auditor = std::make_unique<Auditor>(cores, *store, *log, books, *inventory, operating);
+    readiness = std::make_unique<Readiness>(backends());
+    const LatencyBuckets& append_seconds =
+        own_log ? own_log->commit_seconds() : shared_log->log->append_seconds();
     metrics_page = std::make_unique<metrics::Metrics>(metrics::Metrics::Parts{
-        cores, directories, purchases, *log, log->commit_seconds(), *writer, *lifecycle, *store,
+        cores, directories, purchases, *log, append_seconds, writer.get(), *lifecycle, *store,
         tally, *readiness, webhooks ? webhooks->dispatcher.get() : nullptr});
 }
 
@@ -289,7 +381,8 @@ Result<void> Assembly::Parts::build_apis() {
                                *readiness,
                                [this] { return metrics_page->page(); },
                                proxies,
-                               webhooks ? webhooks->service.get() : nullptr};
+                               webhooks ? webhooks->service.get() : nullptr,
+                               keeper.get()};
         http::Identity identity({config.admin.token, std::move(*verifier)});
         apis.push_back(std::make_unique<http::Api>(
             std::move(parts), std::move(identity),
@@ -325,58 +418,51 @@ Result<std::string> sqlite_path_of(const Config& config) {
     constexpr std::string_view kScheme = "sqlite:";
     const std::string& url = config.store.url;
     if (!url.starts_with(kScheme) || url.size() == kScheme.size()) {
-        return fail(Errc::invalid, "store.url must be sqlite:FILE in this version");
+        return fail(Errc::invalid, "store.url is not sqlite:FILE");
     }
     const std::filesystem::path file(url.substr(kScheme.size()));
     return (std::filesystem::path(config.server.data) / file).string(); // absolute ones stay so
+}
+
+std::string store_url_of(const Config& config) {
+    const auto path = sqlite_path_of(config);
+    return path ? *path : config.store.url;
 }
 
 Assembly::Assembly(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
                                                  std::function<void(const Error&)> on_fatal) {
-    const auto store_path = sqlite_path_of(config);
-    if (!store_path) return tl::make_unexpected(store_path.error());
     auto proxies = http::TrustedProxies::parse(config.server.trusted_proxies);
     if (!proxies) {
         return fail(Errc::invalid, "server.trusted_proxies must hold addresses or networks");
     }
-    auto folder = DataFolder::acquire(config.server.data);
-    if (!folder) return tl::make_unexpected(std::move(folder.error()));
-    if (auto checked = check_files(config.server.data, *store_path); !checked) {
-        return tl::make_unexpected(std::move(checked.error()));
+    std::optional<DataFolder> folder;
+    if (needs_folder(config)) {
+        auto acquired = DataFolder::acquire(config.server.data);
+        if (!acquired) return tl::make_unexpected(std::move(acquired.error()));
+        folder.emplace(std::move(*acquired));
+    }
+    const bool has_own_log = config.log.backend == LogConfig::Backend::sqlite;
+    if (const auto store_path = sqlite_path_of(config); store_path && has_own_log) {
+        if (auto checked = check_own_files(config.server.data, *store_path); !checked) {
+            return tl::make_unexpected(std::move(checked.error()));
+        }
     }
     const std::size_t cores = config.server.threads > 0
                                   ? static_cast<std::size_t>(config.server.threads)
                                   : std::max(1U, std::thread::hardware_concurrency());
-    auto parts = std::make_unique<Parts>(config, std::move(*folder), cores);
+    auto parts = std::make_unique<Parts>(config, std::move(folder), cores);
     parts->proxies = std::move(*proxies);
-
-    auto store = sql::SqlOrderStore::open(
-        {*store_path,
-         static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads + kLifecycleSessions,
-         sql::StoreMode::serve, nullptr, !config.webhooks.endpoints.empty()});
-    if (!store) return tl::make_unexpected(std::move(store.error()));
-    parts->store = std::move(*store);
-    const auto binding = parts->store->log_binding();
-    if (!binding) return tl::make_unexpected(binding.error());
-    auto log = sqlite::SqliteOrderLog::open(
-        {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max), random_hex(2),
-         !binding->log_id.empty()},
-        parts->cores, parts->clock, on_fatal);
-    if (!log) return tl::make_unexpected(std::move(log.error()));
-    parts->log = std::move(*log);
-    const auto next = bind(*parts->store, *parts->log);
-    if (!next) return tl::make_unexpected(next.error());
-    parts->stored_next = *next;
-    parts->log->stored(*next);
-    if (auto adopted = parts->store->adopt(); !adopted) {
-        return tl::make_unexpected(std::move(adopted.error()));
+    if (auto opened = parts->open_store(); !opened) {
+        return tl::make_unexpected(std::move(opened.error()));
     }
-    if (auto adopted = parts->log->adopt(); !adopted) {
-        return tl::make_unexpected(std::move(adopted.error()));
+    auto opened_log =
+        has_own_log ? parts->open_own_log(on_fatal) : parts->open_shared_log(on_fatal);
+    if (!opened_log) return tl::make_unexpected(std::move(opened_log.error()));
+    if (auto opened = parts->open_inventory(); !opened) {
+        return tl::make_unexpected(std::move(opened.error()));
     }
-
     if (!config.webhooks.endpoints.empty()) {
         auto webhooks = open_webhooks(config.webhooks, *parts->store, parts->clock,
                                       parts->operating, random_number());
@@ -390,6 +476,11 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     if (auto opened = parts->open_server(); !opened) {
         return tl::make_unexpected(std::move(opened.error()));
     }
+    if (parts->shared_log) { // last: from here on its thread calls in
+        if (auto started = parts->shared_log->start(*parts->store); !started) {
+            return tl::make_unexpected(std::move(started.error()));
+        }
+    }
     return std::unique_ptr<Assembly>(new Assembly(std::move(parts)));
 }
 
@@ -397,21 +488,27 @@ Assembly::~Assembly() {
     if (parts_->is_running) stop();
 }
 
+// Every sale, by this process alone: what is in its memory is nobody else's.
+Task<void> Assembly::Parts::recover() {
+    auto all = co_await rebuild->run();
+    if (all) lifecycle->open();
+    if (all) readiness->set_recovered();
+    rebuilt.set_value(std::move(all));
+}
+
 void Assembly::start() {
-    parts_->is_running = true;
-    parts_->cores.start();
-    parts_->writer->start(parts_->stored_next);
-    parts_->lifecycle->start();
-    if (parts_->webhooks) parts_->webhooks->dispatcher->start();
-    parts_->server->start();
-    Parts* parts = parts_.get();
-    const auto rebuild_all = [parts]() -> Task<void> {
-        auto rebuilt = co_await parts->rebuild->run();
-        if (rebuilt) parts->lifecycle->open();
-        if (rebuilt) parts->readiness->set_recovered();
-        parts->rebuilt.set_value(std::move(rebuilt));
-    };
-    boost::asio::co_spawn(parts->cores.at(0).executor(), rebuild_all, boost::asio::detached);
+    Parts& parts = *parts_;
+    parts.is_running = true;
+    parts.cores.start();
+    if (parts.own_log) parts.writer->start(parts.stored_next);
+    else if (parts.writer) parts.writer->start();
+    parts.lifecycle->start();
+    if (parts.webhooks) parts.webhooks->dispatcher->start();
+    if (parts.redis) parts.redis->start();
+    parts.server->start();
+    boost::asio::co_spawn(parts.cores.at(0).executor(),
+                          parts.keeper ? parts.keeper->run() : parts.recover(),
+                          boost::asio::detached);
 }
 
 Result<std::size_t> Assembly::wait_until_ready(std::chrono::milliseconds at_most) {
@@ -421,14 +518,27 @@ Result<std::size_t> Assembly::wait_until_ready(std::chrono::milliseconds at_most
     return parts_->when_rebuilt.get();
 }
 
+std::string Assembly::waiting_for() const {
+    std::string all;
+    for (const Readiness::Backend& backend : parts_->readiness->backends()) {
+        const std::string state = backend.state();
+        if (state == "up") continue;
+        if (!all.empty()) all += "; ";
+        all += backend.name + ": " + state;
+    }
+    return all.empty() ? "the sales are being read" : all;
+}
+
 bool Assembly::stop() {
     Parts& parts = *parts_;
     parts.readiness->set_stopping();
     const bool is_clean = parts.server->drain(kDrainMax);
     parts.lifecycle->stop();
     if (parts.webhooks) parts.webhooks->dispatcher->stop();
-    parts.writer->stop(kWriterStopMax);
-    parts.log->stop();
+    if (parts.writer) parts.writer->stop(kWriterStopMax);
+    if (parts.own_log) parts.own_log->stop();
+    if (parts.shared_log) parts.shared_log->stop(kWriterStopMax);
+    if (parts.redis) parts.redis->stop();
     parts.blocking.stop();
     parts.operating.stop();
     parts.cores.stop();

@@ -31,6 +31,8 @@ public:
     bool stop();
 
     [[nodiscard]] std::string url() const; // "http://127.0.0.1:8080"
+    // For people: which backend is not up, and why.
+    [[nodiscard]] std::string waiting_for() const;
 
 private:
     struct Parts;
@@ -39,7 +41,9 @@ private:
     std::unique_ptr<Parts> parts_;
 };
 
-// The path of the store that `store.url` names; only SQLite in this version.
+// The file that `store.url` names; Errc::invalid when it names none.
 [[nodiscard]] Result<std::string> sqlite_path_of(const Config& config);
+// What the order store is opened with: that file, or the URL as it stands.
+[[nodiscard]] std::string store_url_of(const Config& config);
 
 } // namespace doorbuster

@@ -27,9 +27,11 @@ constexpr std::size_t kFileBytesMax = 1 << 20; // of settings: a thousand times 
 constexpr std::size_t kSecretBytesMax = 1 << 16;
 
 // Variables of ours that are not settings: the client commands' server, and what the tests use.
-constexpr std::array<std::string_view, 5> kOtherVariables = {
-    "DOORBUSTER_URL", "DOORBUSTER_BIN", "DOORBUSTER_PRESET", "DOORBUSTER_SLOW", "DOORBUSTER_SEED"};
+constexpr std::array<std::string_view, 6> kOtherVariables = {
+    "DOORBUSTER_URL",  "DOORBUSTER_BIN",  "DOORBUSTER_PRESET",
+    "DOORBUSTER_SLOW", "DOORBUSTER_SEED", "DOORBUSTER_SERVICES_DIR"};
 constexpr std::string_view kFaultPrefix = "DOORBUSTER_FAULT";
+constexpr std::string_view kTestPrefix = "DOORBUSTER_TEST_";
 
 // Kubernetes gives every container variables about each service of its namespace, so a service
 // named "doorbuster" or "doorbuster-…" must not look like a misspelt setting
@@ -44,7 +46,8 @@ bool is_service_link(std::string_view name, std::string_view value) {
 
 bool is_other_variable(std::string_view name, std::string_view value) {
     return std::ranges::find(kOtherVariables, name) != kOtherVariables.end() ||
-           name.starts_with(kFaultPrefix) || is_service_link(name, value);
+           name.starts_with(kFaultPrefix) || name.starts_with(kTestPrefix) ||
+           is_service_link(name, value);
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max) {
@@ -248,6 +251,11 @@ void Reader::check(ConfigUse use) {
         error(fmt::format("log.backend is kafka ({}) and kafka.brokers is empty",
                           origin("log.backend")));
     }
+    if (config.log.backend == LogConfig::Backend::sqlite && !config.writer.enabled) {
+        error(fmt::format("writer.enabled is false ({}) and log.backend is sqlite: nobody else can "
+                          "write its orders",
+                          origin("writer.enabled")));
+    }
     for (const std::string& problem : webhook_problems(config.webhooks)) {
         error(fmt::format("{} ({})", problem, origin("webhooks.endpoints")));
     }
@@ -309,23 +317,6 @@ Result<void> check_supported(const Config& config) {
             errors.push_back(fmt::format("{} = \"{}\" is not in this version, which has \"{}\"",
                                          full_name(key), choice, key.rules.only));
         }
-    }
-    const bool wants_redis = config.inventory.backend == InventoryConfig::Backend::redis ||
-                             config.limits.backend == LimitsConfig::Backend::redis;
-    const bool has_redis = !config.redis.url.empty() || !config.redis.nodes.empty();
-    if (wants_redis && !has_redis) {
-        errors.emplace_back("a backend is \"redis\", and neither redis.url nor redis.nodes is set");
-    }
-    if (!config.redis.url.empty() && !config.redis.nodes.empty()) {
-        errors.emplace_back("redis.url and redis.nodes are both set: one server, or a cluster");
-    }
-    const bool has_kafka_log = config.log.backend == LogConfig::Backend::kafka;
-    if (has_kafka_log && config.kafka.brokers.empty()) {
-        errors.emplace_back("log.backend is \"kafka\", and kafka.brokers is not set");
-    }
-    if (!has_kafka_log && !config.writer.enabled) {
-        errors.emplace_back("writer.enabled is false, and nobody else can write the orders of "
-                            "log.backend = \"sqlite\"");
     }
     if (!errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(errors, "\n")));
     return {};

@@ -68,8 +68,8 @@ struct KafkaConfig {
     std::vector<std::string> brokers;
     std::string topic = "doorbuster-orders";
     std::string group = "doorbuster";
-    std::int64_t partitions = 8; // of a topic that is not there yet, as the next
-    std::int64_t replication_factor = 0; // 0: three, or as many as there are brokers
+    std::int64_t partitions = 8;                   // of a topic that is not there yet, as the next
+    std::int64_t replication_factor = 0;           // 0: three, or as many as there are brokers
     std::map<std::string, std::string> properties; // librdkafka's, dotted names
 };
 
@@ -168,8 +168,7 @@ struct ConfigReading {
 [[nodiscard]] ConfigReading read_config(const ConfigSources& sources);
 // The same; Errc::invalid with the errors as lines of its context if there is any.
 [[nodiscard]] Result<Config> load_config(const ConfigSources& sources);
-// Errc::invalid where each setting is valid, and they do not go together or ask for what this
-// version cannot do.
+// Errc::invalid where a setting is valid and this version cannot do what it asks for.
 [[nodiscard]] Result<void> check_supported(const Config& config);
 // Does it need servers that may come up after us?
 [[nodiscard]] bool is_clustered(const Config& config);

@@ -25,7 +25,7 @@ constexpr double kWebhookSpanMin_s = 1;
 constexpr double kWebhookSpanMax_s = 31'536'000; // a year
 constexpr double kBatchMax = 100'000; // one transaction still fits in memory many times over
 constexpr double kRateMax = 1'000'000'000;
-constexpr double kPartitionsMax = 1'000;     // every serving process reads all of them
+constexpr double kPartitionsMax = 1'000; // every serving process reads all of them
 constexpr double kReplicasMax = 32;
 constexpr std::size_t kNameMax = 249;    // a Kafka topic's name
 constexpr std::size_t kTokenMax = 4'096; // fits a request's header many times over
@@ -184,8 +184,7 @@ constexpr std::array kKeys = {
     row<&Config::inventory, &InventoryConfig::backend>(
         "inventory", "backend", {.choices = kMemoryOrRedis},
         "where the stock of a running sale is counted"),
-    row<&Config::log, &LogConfig::backend>("log", "backend",
-                                           {.choices = kSqliteOrKafka},
+    row<&Config::log, &LogConfig::backend>("log", "backend", {.choices = kSqliteOrKafka},
                                            "where an order is durable before its 202"),
     row<&Config::store, &StoreConfig::url>(
         "store", "url", {.form = kStoreUrl, .secrecy = Secrecy::password_in_url},
@@ -198,26 +197,21 @@ constexpr std::array kKeys = {
     row<&Config::writer, &WriterConfig::enabled>(
         "writer", "enabled", {},
         "whether `serve` writes orders to the store, too, and not only `doorbuster write`"),
-    row<&Config::redis, &RedisConfig::url>(
-        "redis", "url",
-        {.form = kRedisUrl, .secrecy = Secrecy::password_in_url},
-        "the Redis server"),
-    row<&Config::redis, &RedisConfig::nodes>("redis", "nodes",
-                                             {.form = kHostPort},
+    row<&Config::redis, &RedisConfig::url>("redis", "url",
+                                           {.form = kRedisUrl, .secrecy = Secrecy::password_in_url},
+                                           "the Redis server"),
+    row<&Config::redis, &RedisConfig::nodes>("redis", "nodes", {.form = kHostPort},
                                              "some nodes of a Redis cluster, instead of url"),
     row<&Config::redis, &RedisConfig::prefix>(
         "redis", "prefix", {.form = kName},
         "what every key begins with; two stores that share a Redis need two"),
     row<&Config::redis, &RedisConfig::tls_ca>(
         "redis", "tls_ca", {}, "PEM file of the authorities for rediss://; empty: the system's"),
-    row<&Config::kafka, &KafkaConfig::brokers>("kafka", "brokers",
-                                               {.form = kHostPort},
+    row<&Config::kafka, &KafkaConfig::brokers>("kafka", "brokers", {.form = kHostPort},
                                                "some brokers of the Kafka cluster"),
-    row<&Config::kafka, &KafkaConfig::topic>("kafka", "topic",
-                                             {.form = kName},
+    row<&Config::kafka, &KafkaConfig::topic>("kafka", "topic", {.form = kName},
                                              "the topic that is the order log"),
-    row<&Config::kafka, &KafkaConfig::group>("kafka", "group",
-                                             {.form = kName},
+    row<&Config::kafka, &KafkaConfig::group>("kafka", "group", {.form = kName},
                                              "the order writers' consumer group"),
     row<&Config::kafka, &KafkaConfig::partitions>(
         "kafka", "partitions", {.minimum = 1, .maximum = kPartitionsMax},
@@ -225,11 +219,10 @@ constexpr std::array kKeys = {
     row<&Config::kafka, &KafkaConfig::replication_factor>(
         "kafka", "replication_factor", {.minimum = 0, .maximum = kReplicasMax},
         "copies of the topic, when doorbuster creates it; 0: three, or one a broker"),
-    row<&Config::kafka, &KafkaConfig::properties>(
-        "kafka", "properties", {.secrecy = Secrecy::parts},
-        "any property of librdkafka, by its own name"),
-    row<&Config::limits, &LimitsConfig::backend>("limits", "backend",
-                                                 {.choices = kMemoryOrRedis},
+    row<&Config::kafka, &KafkaConfig::properties>("kafka", "properties",
+                                                  {.secrecy = Secrecy::parts},
+                                                  "any property of librdkafka, by its own name"),
+    row<&Config::limits, &LimitsConfig::backend>("limits", "backend", {.choices = kMemoryOrRedis},
                                                  "where the limits are counted"),
     row<&Config::limits, &LimitsConfig::per_second>(
         "limits", "per_second", kRate, "purchases a second of the whole system; 0: no limit"),

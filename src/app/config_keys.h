@@ -40,11 +40,6 @@ enum class Secrecy : std::uint8_t {
     parts,           // what its name calls a password, secret, token or key
 };
 
-enum class Arrival : std::uint8_t {
-    now,
-    later, // read and checked, and refused by check_supported if set
-};
-
 // What the text of a value, or of each item of a list, must look like.
 struct TextForm {
     bool (*fits)(std::string_view text) = nullptr;
@@ -58,7 +53,6 @@ struct KeyRules {
     std::string_view only = {}; // the one choice that this version has; empty: all
     TextForm form = {};
     Secrecy secrecy = Secrecy::open;
-    Arrival arrival = Arrival::now;
 };
 
 struct ConfigKey {

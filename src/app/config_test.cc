@@ -271,6 +271,7 @@ TEST(Config, ChecksSettingsThatBelongTogether) {
     EXPECT_TRUE(contains(errors_of("[identity]\nmode = \"jwt\"\n"), "jwt_keys is empty"));
     EXPECT_TRUE(contains(errors_of("[inventory]\nbackend = \"redis\"\n"), "redis.url"));
     EXPECT_TRUE(contains(errors_of("[log]\nbackend = \"kafka\"\n"), "kafka.brokers is empty"));
+    EXPECT_TRUE(contains(errors_of("[writer]\nenabled = false\n"), "writer.enabled is false"));
     EXPECT_TRUE(
         contains(errors_of("[redis]\nurl = \"redis://127.0.0.1\"\nnodes = [\"127.0.0.1:1\"]\n"),
                  "both set"));
@@ -332,11 +333,6 @@ TEST(Config, SaysWhatThisVersionDoesNotHave) {
     };
     EXPECT_EQ(unsupported("[purchase]\nstrategy = \"naive\"\n"),
               "purchase.strategy = \"naive\" is not in this version, which has \"reserve\"");
-    EXPECT_EQ(unsupported("[store]\nurl = \"postgresql://u:hush@db/shop\"\n"),
-              "store.url = \"postgresql:…\" is not in this version, which has \"sqlite:FILE\"");
-    EXPECT_EQ(unsupported("[redis]\nurl = \"redis://127.0.0.1\"\n"),
-              "redis.url is not in this version");
-    EXPECT_EQ(unsupported("[kafka]\ntopic = \"t\"\n"), "kafka.topic is not in this version");
 }
 
 TEST(Config, ShowsWhatReadsBackToTheSame) {

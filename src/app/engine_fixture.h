@@ -74,7 +74,7 @@ public:
           inventory(cores, clock),
           limiter({}, clock) {
         sql::OrderStoreOptions stored;
-        stored.sqlite_path = folder + "/orders.db";
+        stored.url = folder + "/orders.db";
         stored.clock = &clock;
         stored.with_events = true;
         store = need(sql::SqlOrderStore::open(stored), "opening the store");

@@ -116,7 +116,7 @@ private:
     Result<void> open() {
         store_path_ = options_.folder + "/orders.db";
         sql::OrderStoreOptions stored;
-        stored.sqlite_path = store_path_;
+        stored.url = store_path_;
         stored.clock = &clock_;
         stored.with_events = options_.with_events;
         auto store = sql::SqlOrderStore::open(stored);

@@ -15,6 +15,7 @@
 #include "app/commands/sale_command.h"
 #include "app/commands/serve_command.h"
 #include "app/commands/webhook_command.h"
+#include "app/commands/write_command.h"
 #include "app/load/load_command.h"
 #include "app/offline_books.h"
 #include "app/openapi.h"
@@ -32,6 +33,7 @@ int main(int count, char** arguments) {
     app.set_version_flag("--version", std::string("doorbuster ") + version());
     app.require_subcommand(1);
     add_serve_command(app, context);
+    add_write_command(app, context);
     add_sale_command(app, context);
     add_order_command(app, context);
     add_webhook_command(app, context);

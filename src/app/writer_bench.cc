@@ -12,8 +12,10 @@
 #include <thread>
 
 #include "adapters/sql/order_store.h"
+#include "adapters/sql/store_url.h"
 #include "adapters/sqlite/order_log.h"
 #include "app/table.h"
+#include "domain/json_text.h"
 #include "engine/order_writer.h"
 #include "runtime/clock.h"
 #include "runtime/core.h"
@@ -104,7 +106,9 @@ private:
 
     Result<void> open() {
         std::filesystem::create_directories(folder_);
-        auto store = sql::SqlOrderStore::open({folder_ + "/orders.db", 1, sql::StoreMode::serve});
+        const std::string url =
+            options_.store_url.empty() ? folder_ + "/orders.db" : options_.store_url;
+        auto store = sql::SqlOrderStore::open({url, 1, sql::StoreMode::serve});
         if (!store) return tl::make_unexpected(store.error());
         store_ = std::move(*store);
         auto log = sqlite::SqliteOrderLog::open(
@@ -186,6 +190,15 @@ Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options,
                                            const WriterBenchSink& progress) {
     WriterBenchReport report;
     report.options = options;
+    report.store = "SQLite";
+    if (!options.store_url.empty()) {
+        const auto url = sql::parse_store_url(options.store_url);
+        if (!url) return tl::make_unexpected(url.error());
+        if (options.rounds != 1) {
+            return fail(Errc::invalid, "a database that is named takes one round");
+        }
+        report.store = url->name;
+    }
     report.head = result_head(options.version, options.command);
     for (int i = 1; i <= options.rounds; ++i) {
         Round round(options, i, progress);
@@ -198,9 +211,9 @@ Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options,
 
 std::string to_json(const WriterBenchReport& report) {
     std::string out = fmt::format(
-        R"({{{},"orders":{},"sales":{},"batch_max":{},"appended_per_second":{:.1f},)"
+        R"({{{},"store":{},"orders":{},"sales":{},"batch_max":{},"appended_per_second":{:.1f},)"
         R"("stored_per_second":{:.1f},"rounds":[)",
-        head_json(report.head), report.options.orders, report.options.sales,
+        head_json(report.head), quoted(report.store), report.options.orders, report.options.sales,
         report.options.batch_max, report.appended_per_second(), report.stored_per_second());
     for (const WriterBenchRound& round : report.rounds) {
         fmt::format_to(
@@ -214,13 +227,14 @@ std::string to_markdown(const WriterBenchReport& report) {
     std::string out = "# Writer: orders a second from the order log into the order store\n\n";
     out += head_markdown(report.head);
     const auto orders = static_cast<double>(report.options.orders);
-    fmt::format_to(std::back_inserter(out),
-                   "\n{} orders a round, {} sales, at most {} orders a transaction; nothing else "
-                   "goes on.\n\n"
-                   "| round | into the log, orders/s | into the store, orders/s |\n"
-                   "|---:|---:|---:|\n",
-                   grouped(static_cast<std::int64_t>(report.options.orders)), report.options.sales,
-                   grouped(static_cast<std::int64_t>(report.options.batch_max)));
+    fmt::format_to(
+        std::back_inserter(out),
+        "\n{} orders a round, {} sales, at most {} orders a transaction, into {}; nothing "
+        "else goes on.\n\n"
+        "| round | into the log, orders/s | into the store, orders/s |\n"
+        "|---:|---:|---:|\n",
+        grouped(static_cast<std::int64_t>(report.options.orders)), report.options.sales,
+        grouped(static_cast<std::int64_t>(report.options.batch_max)), report.store);
     std::size_t number = 0;
     for (const WriterBenchRound& round : report.rounds) {
         fmt::format_to(std::back_inserter(out), "| {} | {} | {} |\n", ++number,

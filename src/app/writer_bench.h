@@ -1,5 +1,6 @@
 // How fast the order writer moves orders from the log into the store: the real log, the real
-// writer, the real store, and nothing else going on. Blocks; the main thread calls it.
+// writer, the real store (SQLite, or a database that is named), and nothing else going on. Blocks;
+// the main thread calls it.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,9 @@ struct WriterBenchOptions {
     std::uint64_t sales = 1; // the orders are spread over these
     std::uint64_t batch_max = 5'000;
     int rounds = 3;
+    // A database without tables, for one round, since a store takes its orders from one log only;
+    // the tables stay in it. Empty: a new SQLite store in each round.
+    std::string store_url;
 
     std::string version; // for the report
     std::string command; // as it was typed
@@ -31,6 +35,7 @@ struct WriterBenchRound {
 struct WriterBenchReport {
     WriterBenchOptions options;
     ResultHead head;
+    std::string store; // where the orders went, for people; without password
     std::vector<WriterBenchRound> rounds;
 
     // The median of the rounds.
@@ -46,7 +51,8 @@ struct WriterBenchProgress {
 };
 using WriterBenchSink = std::function<void(const WriterBenchProgress&)>;
 
-// `progress` is called a few times a second on the calling thread; it may be empty.
+// Errc::invalid for options that do not go together. `progress` is called a few times a second on
+// the calling thread; it may be empty.
 [[nodiscard]] Result<WriterBenchReport> run_writer_bench(const WriterBenchOptions& options,
                                                          const WriterBenchSink& progress);
 

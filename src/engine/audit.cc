@@ -73,13 +73,15 @@ void judge_store(const SaleBooks& books, SaleAudit& row) {
         row.violations.push_back("the sale's row says " + text(books.sale.sold) +
                                  " units sold, its live orders " + text(live_units));
     }
-    if (books.log_accepted_orders != stored + books.dead_letters ||
-        books.log_accepted_units != stored_units + books.dead_letter_units) {
+    const std::int64_t letters = books.dead_letters + books.dropped_letters;
+    const Units letter_units = books.dead_letter_units + books.dropped_letter_units;
+    if (books.log_accepted_orders != stored + letters ||
+        books.log_accepted_units != stored_units + letter_units) {
         row.violations.push_back("the log accepted " + text(books.log_accepted_orders) +
                                  " orders of " + text(books.log_accepted_units) +
                                  " units, the store has " + text(stored) + " of " +
-                                 text(stored_units) + " and " + text(books.dead_letters) +
-                                 " dead letters of " + text(books.dead_letter_units));
+                                 text(stored_units) + " and " + text(letters) +
+                                 " dead letters of " + text(letter_units));
     }
     if (const auto refused = books.orders[index_of(OrderStatus::refused)]; refused > 0) {
         row.violations.push_back("the store's guard refused " + text(refused) +

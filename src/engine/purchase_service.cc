@@ -34,29 +34,47 @@ Task<Step<Reservation>> PurchaseService::purchase(SaleView& sale, PurchaseReques
                                                   const RateSubject& subject) {
     // In this order: whoever sees the stock of the last winner gone sees that winner's key, too.
     const auto refusal = refuse_by_sale(sale, parts_.clock.now());
-    if (may_be_bound(sale, request)) {
-        auto bound = co_await parts_.inventory.find_key(request, parts_.log);
-        if (!bound) co_return tl::make_unexpected(std::move(bound.error()));
-        if (*bound) {
-            // Replays wait for the log too: bounded, with room for as many as there are purchases.
-            if (in_flight_ >= 2 * in_flight_max_) {
-                co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));
-            }
-            const InFlight place(in_flight_);
-            co_return co_await leave(**bound);
-        }
+    // Where other processes bind keys, nearly every key may be bound: reserve() looks it up anyway,
+    // so it is asked for beforehand only when a no is about to win over it.
+    bool may_replay = may_be_bound(sale, request);
+    const bool knows_keys =
+        !sale.signals || sale.signals->keys_known == StockSignals::Keys::all_known;
+    if (may_replay && (knows_keys || refusal)) {
+        auto replayed = co_await replay(request);
+        if (!replayed) co_return tl::make_unexpected(std::move(replayed.error()));
+        if (*replayed) co_return **replayed;
+        may_replay = false;
     }
     if (refusal) co_return tl::make_unexpected(Stop(*refusal));
-    if (parts_.limiter.is_on()) {
-        const auto limited = co_await parts_.limiter.check(subject);
-        if (limited) co_return tl::make_unexpected(Stop(*limited));
+    std::optional<Refusal> limited;
+    if (parts_.limiter.is_on()) limited = co_await parts_.limiter.check(subject);
+    if (!limited && in_flight_ >= in_flight_max_) {
+        limited = std::get<Refusal>(refused(PurchaseOutcome::overloaded));
     }
-    if (in_flight_ >= in_flight_max_) {
-        co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));
+    if (limited && may_replay) {
+        auto replayed = co_await replay(request);
+        if (!replayed) co_return tl::make_unexpected(std::move(replayed.error()));
+        if (*replayed) co_return **replayed;
     }
+    if (limited) co_return tl::make_unexpected(Stop(*limited));
     const InFlight place(in_flight_);
     request.order_id = ids_.make(request.sale, parts_.clock.now());
     co_return co_await reserve_and_wait(request);
+}
+
+Task<Step<std::optional<Reservation>>> PurchaseService::replay(const PurchaseRequest& request) {
+    using Replayed = std::optional<Reservation>;
+    auto bound = co_await parts_.inventory.find_key(request, parts_.log);
+    if (!bound) co_return tl::make_unexpected(std::move(bound.error()));
+    if (!*bound) co_return Replayed();
+    // Replays wait for the log too: bounded, with room for as many as there are purchases.
+    if (in_flight_ >= 2 * in_flight_max_) {
+        co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));
+    }
+    const InFlight place(in_flight_);
+    auto left = co_await leave(**bound);
+    if (!left) co_return tl::make_unexpected(std::move(left.error()));
+    co_return Replayed(*left);
 }
 
 Task<Step<Reservation>> PurchaseService::reserve_and_wait(const PurchaseRequest& request) {

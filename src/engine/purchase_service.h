@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "domain/ids.h"
 #include "domain/purchase.h"
@@ -40,6 +41,8 @@ public:
     [[nodiscard]] RateLimiter& limiter() { return parts_.limiter; }
 
 private:
+    // The answer of a bound key, when it may leave; nullopt: it is not bound.
+    Task<Step<std::optional<Reservation>>> replay(const PurchaseRequest& request);
     Task<Step<Reservation>> reserve_and_wait(const PurchaseRequest& request);
     // The output gate: an answer that rests on earlier holds leaves when they are durable.
     Task<Step<Reservation>> leave(Reservation reservation);

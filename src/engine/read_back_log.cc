@@ -156,6 +156,7 @@ LogPosition ReadBackLog::add(const LogRecordView& record) {
     const std::lock_guard lock(line.mutex);
     const std::uint64_t number = line.first + line.entries.size();
     const LogPosition position = position_of(record.partition, number);
+    if (record.kind == LogRecordKind::barrier) line.own[record.sale] = record.epoch;
     // In the order of the numbers, so that the log's order is ours.
     if (!transport_.produce(record.partition, entry.bytes, position.get())) {
         entry.state = State::failed; // tick() tries again
@@ -246,7 +247,10 @@ void ReadBackLog::read_back(Line& line, LogPosition position, LogRecord record,
             open = record.epoch;
             // Whatever copy of an older epoch's record is still to come, it is void.
             void_older(line, record.sale, record.epoch);
-            if (ours == line.by_mark.end()) foreign.emplace_back(record.sale, record.epoch);
+            const auto own = line.own.find(record.sale);
+            if (own != line.own.end() && own->second < record.epoch) {
+                foreign.emplace_back(record.sale, record.epoch);
+            }
         }
     }
     if (ours != line.by_mark.end()) {

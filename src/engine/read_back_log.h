@@ -45,7 +45,8 @@ public:
         // and a read-back of 20 ms these are a thousand; more means that the log is slow.
         std::size_t window_max = 16'384;
         std::uint64_t lag_max = 0; // records read back, everybody's, that are not in the store
-        // On the transport's thread; must not block. A barrier that this process did not append.
+        // On the transport's thread; must not block. Another process has rebuilt a sale that this
+        // one had rebuilt before: what was held under our barrier's epoch is void.
         std::function<void(SaleNo, Epoch)> on_barrier;
         // On the thread of whoever calls stored(); must not block.
         std::function<void(std::span<const OrderId>)> on_stored;
@@ -132,6 +133,7 @@ private:
         std::unordered_map<OrderId, std::uint64_t, OrderIdHash> by_mark; // the latest copy
         std::set<std::uint64_t> voided;                                  // the latest, of ours
         std::map<SaleNo, Epoch> open;                                    // the last barriers
+        std::map<SaleNo, Epoch> own;                                     // of ours, as appended
         LogPosition read_next{1};
         LogPosition stored_next{1};
         // Ours, read back and not in the store.

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <map>
 
+#include "runtime/sleep.h"
+
 namespace doorbuster {
 namespace {
 
@@ -12,6 +14,7 @@ namespace {
 // Two million orders take half a minute.
 constexpr Duration kWriterWaitMax{120'000};
 // Keys stay bound until this long after a sale was closed (contract.md section 3).
+constexpr Duration kLookEvery{10};
 constexpr Duration kKeysKept = std::chrono::hours(24);
 
 } // namespace
@@ -75,14 +78,27 @@ Task<Result<void>> Rebuild::run_if_cold(SaleNo sale) {
                                              use_task);
 }
 
+bool Rebuild::is_warm(SaleNo sale) const {
+    const SaleView* view = parts_.directories[0]->find(sale);
+    return view != nullptr && view->signals && !view->signals->is_cold.load();
+}
+
+Task<bool> Rebuild::warm(SaleNo sale, Duration wait_max) {
+    auto look = [this, sale] { return is_warm(sale); };
+    for (Duration waited{0}; waited < wait_max; waited += kLookEvery) {
+        const bool is_there = co_await call_on(parts_.cores.at(0), look);
+        if (is_there) co_return true;
+        co_await sleep_for(parts_.clock, kLookEvery);
+    }
+    co_return false;
+}
+
 Task<Result<void>> Rebuild::run_in_turn(SaleNo sale) {
     if (turn_.waiting() >= kInLineMax) {
         co_return fail(Errc::unavailable, "too many sales are being created");
     }
     const auto turn = co_await turn_.take();
-    const SaleView* view = parts_.directories[0]->find(sale);
-    const bool is_warm = view != nullptr && view->signals && !view->signals->is_cold.load();
-    if (is_warm) co_return Result<void>();
+    if (is_warm(sale)) co_return Result<void>();
     const std::vector<SaleNo> one(1, sale);
     auto rebuilt = co_await rebuild(one);
     if (!rebuilt) co_return tl::make_unexpected(std::move(rebuilt.error()));

@@ -47,6 +47,8 @@ public:
     // one more is Errc::unavailable.
     Task<Result<void>> run_if_cold(SaleNo sale);
 
+    // Any core. Until the sale sells here, rebuilt by whomever. False: not within the time.
+    Task<bool> warm(SaleNo sale, Duration wait_max);
     // Any core. Shows the terms to every core; older terms change nothing.
     Task<void> publish(std::shared_ptr<const SaleTerms> terms);
     // Any core. Shows a sale that the inventory has to every core: from here on it sells.
@@ -57,6 +59,7 @@ private:
 
     static constexpr std::size_t kInLineMax = 1'000; // a rebuild of a new sale takes milliseconds
 
+    [[nodiscard]] bool is_warm(SaleNo sale) const; // on core 0
     Task<Result<void>> run_in_turn(SaleNo sale);
     Task<Result<std::size_t>> rebuild(std::vector<SaleNo> sales);
     Task<Result<void>> install(SaleImage image, Epoch opened);

@@ -26,6 +26,13 @@ constexpr int kDoublingsMax = 7;
 constexpr Duration kPendingMax{3'000};
 constexpr Duration kAppendEvery{1'000};
 constexpr std::size_t kAppendMax = 1'000;
+constexpr Duration kCountEvery{15'000};
+// A rebuild takes well under a second: so long it is left to whoever began it.
+constexpr Duration kLeftToOthers{2'000};
+// How often a discovered sale, which is being built by its creator, is looked for again.
+constexpr int kBuiltLooks = 50;
+constexpr Duration kLookAgain{20};
+constexpr std::size_t kInLineMax = 1'000; // who waits for a discovery; the others hear 404
 // Look-ups of sales that are not known: each costs the store a query by its key.
 constexpr std::int64_t kDiscoveryNs = 5'000'000;
 
@@ -92,7 +99,25 @@ Task<bool> SaleKeeper::look() {
         waiting = std::max(waiting, waiting_.load());
     }
     waiting_ = waiting;
+    co_await count_orders(*sales);
     co_return true;
+}
+
+// For the metrics. Adding up a sale of a million orders takes the store some tenths of a second.
+Task<void> SaleKeeper::count_orders(const std::vector<StoredSale>& sales) {
+    const std::int64_t now_ns = parts_.clock.steady_ns();
+    if (now_ns < next_count_ns_) co_return;
+    next_count_ns_ = now_ns + ns(kCountEvery);
+    const TimePoint now = parts_.clock.now();
+    for (const StoredSale& sale : sales) {
+        const bool is_over = sale.terms.closed_at && *sale.terms.closed_at + kClosedKept < now;
+        if (is_over) continue;
+        auto read = [this, &sale] { return parts_.store.books(sale.terms.id); };
+        const auto books = co_await parts_.blocking.run(read);
+        if (books && !books->sales.empty()) {
+            parts_.tally.set(sale.terms.no, books->sales.front().orders);
+        }
+    }
 }
 
 bool SaleKeeper::is_cold(SaleNo sale) const {
@@ -120,30 +145,38 @@ Task<void> SaleKeeper::keep(const StoredSale& sale) {
     if (known) told_[terms.no] = terms.version;
 }
 
+Task<Result<bool>> SaleKeeper::attach(const StoredSale& sale) {
+    auto attached = co_await parts_.inventory.attach(sale.terms, sale.epoch);
+    if (!attached) co_return tl::make_unexpected(std::move(attached.error()));
+    if (!*attached) co_return false;
+    co_await parts_.rebuild.show(sale.terms, *attached);
+    cold_.erase(sale.terms.no);
+    co_return true;
+}
+
 Task<void> SaleKeeper::revive(const StoredSale& sale) {
     const SaleNo no = sale.terms.no;
-    auto attached = co_await parts_.inventory.attach(sale.terms, sale.epoch);
-    if (!attached) {
-        waiting_ = Waiting::inventory;
-        co_return;
-    }
-    if (*attached) {
-        co_await parts_.rebuild.show(sale.terms, *attached);
-        cold_.erase(no);
-        co_return;
-    }
+    const auto attached = co_await attach(sale);
+    if (!attached) waiting_ = Waiting::inventory;
+    if (!attached || *attached) co_return;
     waiting_ = Waiting::rebuild;
     const std::int64_t now = parts_.clock.steady_ns();
-    Cold& cold = cold_[no];
-    if (now < cold.not_before_ns) co_return;
-    const std::uint64_t wait_ms = kFirstWaitMsMax << std::min(cold.attempts, kDoublingsMax);
-    cold.not_before_ns = now + ns(Duration(static_cast<std::int64_t>(parts_.random(wait_ms))));
-    // The first time only the wait is drawn: another node may be at it already.
-    if (cold.attempts++ == 0) {
-        look_soon();
+    const auto [at, is_new] = cold_.try_emplace(no);
+    Cold& cold = at->second;
+    if (is_new || cold.epoch != sale.epoch) {
+        // Nobody has built it yet, or somebody has just begun to: whoever it is gets time for it. A
+        // sale that was lost waits only for what chance says, so that one node is the first.
+        const bool is_others = sale.epoch == Epoch(0) || !is_new;
+        const std::uint64_t wait_ms = kFirstWaitMsMax << std::min(cold.attempts, kDoublingsMax);
+        const Duration drawn(static_cast<std::int64_t>(parts_.random(wait_ms)));
+        cold.epoch = sale.epoch;
+        cold.not_before_ns = now + ns(drawn + (is_others ? kLeftToOthers : Duration(0)));
+        if (!is_others) look_soon();
         co_return;
     }
-    spdlog::info("sale {}: the inventory has lost it, rebuilding", sale.terms.id);
+    if (now < cold.not_before_ns) co_return;
+    ++cold.attempts;
+    spdlog::info("sale {}: the inventory does not have it, rebuilding", sale.terms.id);
     const auto rebuilt = co_await parts_.rebuild.run_if_cold(no);
     if (rebuilt) {
         cold_.erase(no);
@@ -187,19 +220,28 @@ Task<void> SaleKeeper::append_pending_of(SaleNo sale, LogPartition partition) {
     }
 }
 
-Task<void> SaleKeeper::discover(std::string id) {
+// In turn, so that a crowd for one new sale asks once.
+Task<void> SaleKeeper::discover_in_turn(const std::string& id) {
+    if (turn_.waiting() >= kInLineMax) co_return;
+    const auto turn = co_await turn_.take();
     const std::int64_t now = parts_.clock.steady_ns();
-    std::int64_t next = next_discovery_ns_.load();
-    if (now < next || !next_discovery_ns_.compare_exchange_strong(next, now + kDiscoveryNs)) {
-        co_return;
-    }
-    const auto look_for = [this, &id]() -> Task<void> {
-        const auto turn = co_await turn_.take();
-        auto read = [this, &id] { return parts_.store.find_sale(id); };
+    if (parts_.directories[0]->find(id) != nullptr || now < next_discovery_ns_) co_return;
+    next_discovery_ns_ = now + kDiscoveryNs;
+    auto read = [this, &id] { return parts_.store.find_sale(id); };
+    for (int looks = 0; looks < kBuiltLooks; ++looks) {
         const auto sale = co_await parts_.blocking.run(read);
-        if (sale) co_await keep(*sale);
-    };
-    co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), look_for, use_task);
+        if (!sale) co_return;
+        const auto attached = co_await attach(*sale);
+        if (!attached || *attached) break;
+        co_await sleep_for(parts_.clock, kLookAgain);
+    }
+    // Known from here on, though it may still be cold.
+    const auto sale = co_await parts_.blocking.run(read);
+    if (sale) co_await keep(*sale);
+}
+
+Task<void> SaleKeeper::discover(std::string id) {
+    co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), discover_in_turn(id), use_task);
 }
 
 Task<void> SaleKeeper::refresh() {

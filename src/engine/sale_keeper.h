@@ -36,6 +36,7 @@ public:
         OrderLog& log;
         Inventory& inventory;
         Rebuild& rebuild;
+        OrderTally& tally; // set anew from the store now and then: other processes write orders
         std::vector<std::unique_ptr<SaleDirectory>>& directories; // by core
         // Draws a number below its argument: who rebuilds first is left to chance.
         std::function<std::uint64_t(std::uint64_t)> random;
@@ -49,8 +50,8 @@ public:
     // Any thread. Something changed elsewhere: look now, not at the next round.
     void look_soon();
     // A sale that this process does not know: asks the store, so that one which was created on
-    // another node a moment ago sells here, too. Bounded: under a flood of wrong ids most are not
-    // looked up.
+    // another node a moment ago sells here, too; waits a little until it does. Bounded: under a
+    // flood of wrong ids most are not looked up.
     Task<void> discover(std::string id);
     // The same for whatever the store knows: an order of an unknown sale was found.
     Task<void> refresh();
@@ -59,8 +60,9 @@ public:
     [[nodiscard]] std::string state() const;
 
 private:
-    // A sale that does not sell, and when it may be rebuilt by us.
+    // A sale that does not sell, the store's epoch of it, and when it may be rebuilt by us.
     struct Cold {
+        Epoch epoch;
         int attempts = 0;
         std::int64_t not_before_ns = 0;
     };
@@ -70,7 +72,11 @@ private:
     Task<bool> look();
     Task<Result<std::vector<StoredSale>>> read_sales();
     Task<void> keep(const StoredSale& sale);
+    // Attaches to it. False: it has to be rebuilt.
+    Task<Result<bool>> attach(const StoredSale& sale);
     Task<void> revive(const StoredSale& sale);
+    Task<void> discover_in_turn(const std::string& id);
+    Task<void> count_orders(const std::vector<StoredSale>& sales);
     Task<void> append_pending();
     Task<void> append_pending_of(SaleNo sale, LogPartition partition);
     [[nodiscard]] bool is_cold(SaleNo sale) const;
@@ -80,9 +86,10 @@ private:
     std::map<SaleNo, Cold> cold_;
     std::map<SaleNo, std::int64_t> told_; // versions of the terms that the inventory has
     std::int64_t next_append_ns_ = 0;
+    std::int64_t next_count_ns_ = 0;
     bool is_ready_ = false;
     std::atomic<bool> must_look_{false};
-    std::atomic<std::int64_t> next_discovery_ns_{0};
+    std::int64_t next_discovery_ns_ = 0;
     std::atomic<Waiting> waiting_{Waiting::store};
 };
 

@@ -206,7 +206,7 @@ protected:
     std::vector<std::uint64_t> draws;
     std::vector<std::size_t> readies;
     SaleKeeper keeper{SaleKeeper::Parts{cores, time, blocking, store, log, inventory, rebuild,
-                                        directories,
+                                        tally, directories,
                                         [this](std::uint64_t below) { return draw(below); },
                                         [this](std::size_t sales) { readies.push_back(sales); }}};
     std::future<void> running;

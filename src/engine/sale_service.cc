@@ -1,6 +1,7 @@
 #include "engine/sale_service.h"
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -30,8 +31,11 @@ const char* name_of(const SaleEdit& edit) {
 
 Task<Result<std::pair<SaleTerms, bool>>>
 SaleService::create(const SaleTerms& terms, const std::string& created_as, const std::string& who) {
-    auto insert = [this, &terms, &created_as, &who] {
-        return parts_.store.create_sale(terms, created_as, who);
+    SaleTerms placed = terms;
+    const auto spread = static_cast<std::uint32_t>(std::hash<std::string>{}(terms.id));
+    placed.partition = LogPartition(spread % parts_.partitions);
+    auto insert = [this, &placed, &created_as, &who] {
+        return parts_.store.create_sale(placed, created_as, who);
     };
     auto created = co_await parts_.blocking.run(insert);
     if (!created) co_return tl::make_unexpected(std::move(created.error()));
@@ -39,6 +43,11 @@ SaleService::create(const SaleTerms& terms, const std::string& created_as, const
     // Known from here on, and cold: purchases hear 503 until it is built, not 404.
     co_await parts_.rebuild.publish(std::make_shared<const SaleTerms>(sale.terms));
     auto built = co_await parts_.rebuild.run_if_cold(sale.terms.no);
+    if (!built && built.error().is(Errc::fenced)) {
+        // Another node was at it, too, and later.
+        const bool is_warm = co_await parts_.rebuild.warm(sale.terms.no, kWriterWaitMax);
+        if (is_warm) built = Result<void>();
+    }
     if (!built) co_return tl::make_unexpected(std::move(built.error()));
     co_return std::pair(sale.terms, is_new);
 }
@@ -185,6 +194,7 @@ Task<Result<SaleTerms>> SaleService::finish_withdrawal(const std::string& id,
                                                        const std::optional<ChangeKey>& key) {
     const auto durable = co_await parts_.log.durable(position);
     if (!durable) co_return fail(Errc::timeout, kMayStillHappen);
+    parts_.inventory.settled(withdrawal.sale(), withdrawal);
     const bool is_written = co_await parts_.progress.reached(position, kWriterWaitMax);
     if (!is_written) co_return fail(Errc::timeout, kMayStillHappen);
     bool is_withdrawn = false;

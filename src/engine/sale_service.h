@@ -41,6 +41,7 @@ public:
         Inventory& inventory;
         BlockingPool& blocking;
         std::uint64_t random_start = 0; // of the withdrawals' ids, as OrderIdSource wants it
+        std::uint32_t partitions = 1;   // of the order log: new sales are spread over them
     };
     explicit SaleService(Parts parts) : parts_(parts), next_withdrawal_(parts.random_start) {}
 

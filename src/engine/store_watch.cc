@@ -29,9 +29,7 @@ void StoreWatch::start() {
                 log_.set_store_up(is_up);
             }
             if (binding) log_.stored(binding->next);
-            pause = !is_up                     ? kLookWhenDown
-                    : log_.lag_records() > 0 ? kLookOften
-                                               : kLookSeldom;
+            pause = !is_up ? kLookWhenDown : log_.lag_records() > 0 ? kLookOften : kLookSeldom;
             lock.lock();
         }
     });

@@ -27,6 +27,12 @@ std::string shown(Duration time) {
     return std::to_string(seconds) + " seconds";
 }
 
+// Has nobody else moved it on, or done something to it?
+bool is_untouched(const EndpointRecord& record, const EndpointRecord& saved) {
+    return record.no == saved.no && record.cursor == saved.cursor && record.state == saved.state &&
+           record.delivered == saved.delivered && record.revision == saved.revision;
+}
+
 } // namespace
 
 WebhookDispatcher::WebhookDispatcher(EventOutbox& outbox, EventSender& sender, const Clock& clock,
@@ -45,23 +51,80 @@ WebhookDispatcher::WebhookDispatcher(EventOutbox& outbox, EventSender& sender, c
 WebhookDispatcher::~WebhookDispatcher() { stop(); }
 
 Result<void> WebhookDispatcher::prepare() {
+    for (std::size_t i = 0; i < options_.endpoints.size(); ++i) {
+        receivers_.push_back({i,
+                              options_.endpoints[i],
+                              {},
+                              {},
+                              DeliveryWindow(options_.limits),
+                              counters_[i].get()});
+    }
+    return lead();
+}
+
+// Another process may have led in between whenever an error came in between: then each record that
+// is not as we left it is somebody else's work, and its receiver begins anew from it.
+Result<void> WebhookDispatcher::lead() {
+    const bool was_doubtful = is_lead_doubtful_;
+    lead_due_ms_ = now().steady_ms + options_.lead_every.count();
+    auto leads = outbox_.try_lead();
+    if (!leads) return tl::make_unexpected(std::move(leads.error()));
+    if (!*leads) {
+        if (!std::exchange(is_following_, true)) {
+            spdlog::info("webhooks: another process sends them");
+        }
+        stop_leading();
+        return {};
+    }
+    if (is_leading_ && !was_doubtful) return check_records();
+    if (auto taken = take_records(is_leading_ ? Windows::keep : Windows::drop); !taken) {
+        return taken;
+    }
+    is_leading_ = true;
+    is_lead_doubtful_ = false;
+    if (std::exchange(is_following_, false)) spdlog::info("webhooks: this process sends them now");
+    return {};
+}
+
+void WebhookDispatcher::stop_leading() {
+    is_lead_doubtful_ = false;
+    if (!std::exchange(is_leading_, false)) return;
+    for (Receiver& receiver : receivers_) receiver.window.restart(receiver.record.cursor);
+}
+
+// An operator may have replayed an endpoint on another process, or one with other settings may have
+// led meanwhile.
+Result<void> WebhookDispatcher::check_records() {
+    auto records = outbox_.list_endpoints();
+    if (!records) return tl::make_unexpected(std::move(records.error()));
+    const auto is_ours = [&](const Receiver& receiver) {
+        const auto at = std::ranges::find(*records, receiver.saved.no, &EndpointRecord::no);
+        return at != records->end() && is_untouched(*at, receiver.saved);
+    };
+    if (std::ranges::all_of(receivers_, is_ours)) return {};
+    return take_records(Windows::keep);
+}
+
+Result<void> WebhookDispatcher::take_records(Windows windows) {
     std::vector<std::string> urls;
-    urls.reserve(options_.endpoints.size());
-    for (const Endpoint& endpoint : options_.endpoints) urls.push_back(endpoint.url);
+    urls.reserve(receivers_.size());
+    for (const Receiver& receiver : receivers_) urls.push_back(receiver.endpoint.url);
     const TimePoint wall = clock_.now();
     auto records = outbox_.register_endpoints(urls, wall, wall - options_.keep);
     if (!records) return tl::make_unexpected(std::move(records.error()));
     for (std::size_t i = 0; i < records->size(); ++i) {
-        receivers_.push_back(
-            {i, options_.endpoints[i], {}, DeliveryWindow(options_.limits), counters_[i].get()});
-        begin(receivers_.back(), std::move((*records)[i]));
-        if (receivers_.back().record.state == EndpointState::disabled) {
+        Receiver& receiver = receivers_[i];
+        const bool is_same = is_untouched((*records)[i], receiver.saved);
+        if (windows == Windows::keep && is_same) continue;
+        begin(receiver, std::move((*records)[i]));
+        if (receiver.record.state == EndpointState::disabled) {
             spdlog::warn("webhooks: {} is disabled since {}: {}. To bring it back: doorbuster "
                          "webhook replay {}",
-                         urls[i], to_rfc3339(receivers_.back().record.since),
-                         receivers_.back().record.reason, urls[i]);
+                         urls[i], to_rfc3339(receiver.record.since), receiver.record.reason,
+                         urls[i]);
         }
     }
+    look_due_ms_ = INT64_MIN;
     return {};
 }
 
@@ -140,6 +203,7 @@ Moment WebhookDispatcher::now() const { return {clock_.steady_ns() / 1'000'000, 
 
 void WebhookDispatcher::begin(Receiver& receiver, EndpointRecord record) {
     receiver.record = std::move(record);
+    receiver.saved = receiver.record;
     receiver.window.restart(receiver.record.cursor);
     receiver.window.set_failing_since(receiver.record.failing_since);
     receiver.aside_seq = 0;
@@ -151,27 +215,8 @@ void WebhookDispatcher::begin(Receiver& receiver, EndpointRecord record) {
 void WebhookDispatcher::turn() {
     if (is_stopping_) return;
     const Moment at = now();
-    const auto is_due = [&](std::int64_t due_ms) { return at.steady_ms >= due_ms; };
-    if (is_due(store_due_ms_)) {
-        const auto done = [&]() -> Result<void> {
-            if (is_woken_.exchange(false) || is_due(look_due_ms_)) {
-                look_due_ms_ = at.steady_ms + options_.poll.count();
-                if (auto looked = look(); !looked) return looked;
-            }
-            for (Receiver& receiver : receivers_) {
-                if (auto filled = fill(receiver); !filled) return filled;
-            }
-            if (is_due(save_due_ms_)) {
-                save_due_ms_ = at.steady_ms + options_.save_every.count();
-                if (auto saved = save(); !saved) return saved;
-            }
-            if (is_due(prune_due_ms_)) {
-                prune_due_ms_ = at.steady_ms + options_.prune_every.count();
-                if (auto pruned = prune(); !pruned) return pruned;
-            }
-            return {};
-        }();
-        if (!done) {
+    if (at.steady_ms >= store_due_ms_) {
+        if (const auto done = work(at); !done) {
             store_failed(done.error());
         } else if (!is_store_up_) {
             is_store_up_ = true;
@@ -179,22 +224,51 @@ void WebhookDispatcher::turn() {
         }
     }
     for (Receiver& receiver : receivers_) {
-        send_due(receiver);
-        receiver.counters->pending.store(pending_of(receiver), std::memory_order_relaxed);
+        if (is_leading_ && !is_lead_doubtful_) send_due(receiver);
+        receiver.counters->pending.store(is_leading_ ? pending_of(receiver) : 0,
+                                         std::memory_order_relaxed);
     }
     sleep();
 }
 
+Result<void> WebhookDispatcher::work(const Moment& at) {
+    const auto is_due = [&](std::int64_t due_ms) { return at.steady_ms >= due_ms; };
+    if (is_lead_doubtful_ || is_due(lead_due_ms_)) {
+        if (auto led = lead(); !led) return led;
+    }
+    if (!is_leading_) return {};
+    if (is_woken_.exchange(false) || is_due(look_due_ms_)) {
+        look_due_ms_ = at.steady_ms + options_.poll.count();
+        if (auto looked = look(); !looked) return looked;
+    }
+    for (Receiver& receiver : receivers_) {
+        if (auto filled = fill(receiver); !filled) return filled;
+    }
+    if (is_due(save_due_ms_)) {
+        save_due_ms_ = at.steady_ms + options_.save_every.count();
+        if (auto saved = save(); !saved) return saved;
+    }
+    if (is_due(prune_due_ms_)) {
+        prune_due_ms_ = at.steady_ms + options_.prune_every.count();
+        if (auto pruned = prune(); !pruned) return pruned;
+    }
+    return {};
+}
+
 void WebhookDispatcher::store_failed(const Error& error) {
+    is_lead_doubtful_ = true;
+    // These two say only that others were at it: the records tell, and are there to be read.
+    if (error.is(Errc::fenced) || error.is(Errc::conflict)) return;
     store_due_ms_ = now().steady_ms + options_.store_pause.count();
     if (!std::exchange(is_store_up_, false)) return;
     spdlog::warn("webhooks: {}; trying again", error.message());
 }
 
 void WebhookDispatcher::sleep() {
-    std::int64_t pause = options_.poll.count();
+    std::int64_t pause = (is_leading_ ? options_.poll : options_.lead_every).count();
     const std::int64_t at = now().steady_ms;
     for (const Receiver& receiver : receivers_) {
+        if (!is_leading_ || is_lead_doubtful_) break;
         if (receiver.record.state != EndpointState::active) continue;
         if (const auto due = receiver.window.next_due_ms()) {
             pause = std::min(pause, std::max<std::int64_t>(*due - std::min(*due, at), 0));
@@ -292,7 +366,7 @@ void WebhookDispatcher::finished(Receiver& receiver, const DeliveryWindow::Attem
     case DeliveryWindow::Outcome::stale: break;
     }
     receiver.is_unsaved = true;
-    if (receiver.record.state == EndpointState::active) {
+    if (is_leading_ && receiver.record.state == EndpointState::active) {
         const auto since = window.failing_since();
         if (result.kind == SendResult::Kind::gone) {
             disable(receiver, "it answered 410 Gone: it wants no more events");
@@ -321,6 +395,7 @@ void WebhookDispatcher::disable(Receiver& receiver, const std::string& reason) {
 }
 
 Result<void> WebhookDispatcher::save() {
+    if (!is_leading_) return {}; // the one that leads does
     std::vector<DeliveryProgress> progress;
     for (Receiver& receiver : receivers_) {
         if (!receiver.is_unsaved) continue;
@@ -338,6 +413,7 @@ Result<void> WebhookDispatcher::save() {
     for (Receiver& receiver : receivers_) {
         if (!std::exchange(receiver.is_unsaved, false)) continue;
         receiver.window.saved();
+        receiver.saved = receiver.record;
         // What a disabled one still has in memory is read again when it comes back.
         if (receiver.record.state == EndpointState::disabled && receiver.window.size() > 0) {
             receiver.window.restart(receiver.record.cursor);
@@ -364,8 +440,9 @@ std::int64_t WebhookDispatcher::pending_of(const Receiver& receiver) const {
 }
 
 WebhookDispatcher::Receiver* WebhookDispatcher::find(const std::string& url) {
-    const auto at = std::ranges::find_if(
-        receivers_, [&](const Receiver& receiver) { return receiver.endpoint.url == url; });
+    const auto at = std::ranges::find_if(receivers_, [&](const Receiver& receiver) {
+        return receiver.endpoint.url == url && receiver.record.no != 0;
+    });
     return at == receivers_.end() ? nullptr : &*at;
 }
 
@@ -378,21 +455,54 @@ WebhookStatus WebhookDispatcher::status_of(const Receiver& receiver) const {
     return status;
 }
 
+Result<void> WebhookDispatcher::catch_up() {
+    auto saved = save();
+    if (!saved) {
+        store_failed(saved.error());
+        if (!saved.error().is(Errc::fenced) && !saved.error().is(Errc::conflict)) return saved;
+        if (auto led = lead(); !led) return led;
+    }
+    return is_leading_ ? Result<void>() : follow();
+}
+
+// As a process that begins to lead would have them, without touching anything.
+Result<void> WebhookDispatcher::follow() {
+    auto records = outbox_.list_endpoints();
+    if (!records) return tl::make_unexpected(std::move(records.error()));
+    for (Receiver& receiver : receivers_) {
+        const auto at = std::ranges::find(*records, receiver.endpoint.url, &EndpointRecord::url);
+        begin(receiver, at == records->end() ? EndpointRecord{} : std::move(*at));
+        if (receiver.record.no == 0 || receiver.record.state != EndpointState::active) continue;
+        if (auto filled = fill_aside(receiver); !filled) return filled; // they are pending, too
+    }
+    return {};
+}
+
 Result<std::vector<WebhookStatus>> WebhookDispatcher::list() {
     const auto collect = [this]() -> Result<std::vector<WebhookStatus>> {
-        if (auto saved = save(); !saved) return tl::make_unexpected(std::move(saved.error()));
+        if (auto up = catch_up(); !up) return tl::make_unexpected(std::move(up.error()));
         if (auto looked = look(); !looked) return tl::make_unexpected(std::move(looked.error()));
         auto records = outbox_.list_endpoints();
         if (!records) return tl::make_unexpected(std::move(records.error()));
         std::vector<WebhookStatus> all;
         all.reserve(records->size());
-        for (const Receiver& receiver : receivers_) all.push_back(status_of(receiver));
+        for (const Receiver& receiver : receivers_) {
+            if (receiver.record.no != 0) all.push_back(status_of(receiver));
+        }
+        const auto named = all.size();
         for (EndpointRecord& record : *records) {
-            if (Receiver* receiver = find(record.url)) {
-                all[receiver->index].record.parked = record.parked;
-            } else {
-                all.push_back({std::move(record), 0});
+            const auto end = all.begin() + static_cast<std::ptrdiff_t>(named);
+            const auto at = std::find_if(all.begin(), end, [&](const WebhookStatus& status) {
+                return status.record.no == record.no;
+            });
+            if (at != end) {
+                at->record.parked = record.parked;
+                continue;
             }
+            const bool is_removed = record.state == EndpointState::removed;
+            const std::int64_t pending =
+                is_removed ? 0 : std::max<std::int64_t>(last_seq_ - record.cursor, 0);
+            all.push_back({std::move(record), pending});
         }
         return all;
     };
@@ -403,9 +513,9 @@ Result<WebhookDispatcher::EventPage> WebhookDispatcher::events(const std::string
                                                                AsideState state, std::int64_t after,
                                                                std::size_t limit) {
     const auto collect = [this, url, state, after, limit]() -> Result<EventPage> {
+        if (auto up = catch_up(); !up) return tl::make_unexpected(std::move(up.error()));
         Receiver* receiver = find(url);
         if (receiver == nullptr) return fail(Errc::not_found, "there is no such endpoint");
-        if (auto saved = save(); !saved) return tl::make_unexpected(std::move(saved.error()));
         return page_of(*receiver, state, after, limit);
     };
     return on_thread(collect);
@@ -456,10 +566,10 @@ Result<WebhookDispatcher::EventPage> WebhookDispatcher::page_of(Receiver& receiv
 Result<WebhookStatus> WebhookDispatcher::replay(const std::string& url,
                                                 const ReplayRequest& request) {
     const auto again = [this, url, request]() -> Result<WebhookStatus> {
+        if (Receiver* known = find(url)) known->is_unsaved = true;
+        if (auto up = catch_up(); !up) return tl::make_unexpected(std::move(up.error()));
         Receiver* receiver = find(url);
         if (receiver == nullptr) return fail(Errc::not_found, "there is no such endpoint");
-        receiver->is_unsaved = true;
-        if (auto saved = save(); !saved) return tl::make_unexpected(std::move(saved.error()));
         auto record = outbox_.replay(receiver->record.no, request, clock_.now());
         if (!record) return tl::make_unexpected(std::move(record.error()));
         begin(*receiver, std::move(*record));

@@ -4,6 +4,11 @@
 //
 // At least once: what was delivered above a receiver's saved cursor is delivered again after a
 // crash, under the same ids.
+//
+// Of the processes that share a store one leads and sends; the others look now and then whether
+// they should. Operators may ask any of them: one that does not lead answers from the outbox, and
+// the one that leads hears of a replay when it looks at the records the next time. What a process
+// that has lost the lead still has on its way may arrive twice.
 #pragma once
 
 #include <array>
@@ -64,8 +69,10 @@ public:
         Duration prune_every{200};
         std::size_t prune_batch = 1'000;
         Duration store_pause{1'000}; // after the store failed
-        Duration stop_wait{1'000};   // for requests in flight, at the end
-        std::uint64_t seed = 1;      // of the jitter
+        // Between two looks at who leads, and at what operators did on other processes.
+        Duration lead_every{1'000};
+        Duration stop_wait{1'000}; // for requests in flight, at the end
+        std::uint64_t seed = 1;    // of the jitter
     };
     // All of them outlive the dispatcher.
     WebhookDispatcher(EventOutbox& outbox, EventSender& sender, const Clock& clock,
@@ -74,8 +81,9 @@ public:
     WebhookDispatcher(const WebhookDispatcher&) = delete;
     WebhookDispatcher& operator=(const WebhookDispatcher&) = delete;
 
-    // Makes the endpoints known to the outbox: what happens to orders from now on reaches the new
-    // ones, too. Once, before start().
+    // Takes the lead, if nobody has it, and makes the endpoints known to the outbox: what happens
+    // to orders from now on reaches the new ones, too. Where another process leads, it is done when
+    // the lead comes here. Once, before start().
     [[nodiscard]] Result<void> prepare();
     // Starts the thread.
     void start();
@@ -85,7 +93,8 @@ public:
     // Any thread, cores too: there is something new in the outbox.
     void wake();
 
-    // Every endpoint, removed ones last. Errc::unavailable when it does not run.
+    // Every endpoint, those that the settings do not name last. Errc::unavailable when it does not
+    // run.
     [[nodiscard]] Result<std::vector<WebhookStatus>> list();
     // An endpoint's events behind `after`, by seq: those it is still to be told, or the parked
     // ones. Errc::not_found for an unknown endpoint.
@@ -119,7 +128,8 @@ private:
     struct Receiver {
         std::size_t index = 0; // in the settings
         Endpoint endpoint;
-        EndpointRecord record; // as saved last, and what has changed since
+        EndpointRecord record; // as saved last, and what has changed since; no 0: none yet
+        EndpointRecord saved;  // as the outbox had it last
         DeliveryWindow window;
         Counters* counters = nullptr;
         std::int64_t aside_seq = 0; // what was set aside is read up to here
@@ -132,6 +142,15 @@ private:
     template <class F> std::invoke_result_t<F&> on_thread(F f);
 
     void turn(); // everything that is due; then sleeps until the next
+    [[nodiscard]] Result<void> work(const Moment& at); // what a turn does with the outbox
+    [[nodiscard]] Result<void> lead();
+    [[nodiscard]] Result<void> check_records();
+    enum class Windows { keep, drop }; // of receivers that nobody else has told anything
+    [[nodiscard]] Result<void> take_records(Windows windows);
+    void stop_leading();
+    // For a caller: are the receivers as the outbox has them, written by us or read from it?
+    [[nodiscard]] Result<void> catch_up();
+    [[nodiscard]] Result<void> follow();
     void sleep();
     [[nodiscard]] Moment now() const;
     [[nodiscard]] Result<void> look();
@@ -170,6 +189,10 @@ private:
     std::vector<Receiver> receivers_;
     std::mt19937_64 random_;
     std::int64_t last_seq_ = 0;
+    bool is_leading_ = false;
+    bool is_following_ = false;     // another process leads, and it was logged
+    bool is_lead_doubtful_ = false; // after an error: nothing is sent before the outbox says so
+    std::int64_t lead_due_ms_ = INT64_MIN;
     std::int64_t look_due_ms_ = INT64_MIN;
     std::int64_t save_due_ms_ = INT64_MIN;
     std::int64_t prune_due_ms_ = INT64_MIN;

@@ -109,6 +109,7 @@ protected:
         WebhookDispatcher::Options options;
         options.endpoints = {endpoint(kShop)};
         options.poll = Duration(1);
+        options.lead_every = Duration(1);
         options.save_every = Duration(0);
         options.prune_every = Duration(0);
         options.keep = 100'000 * kHour; // the test's clock runs fast
@@ -376,6 +377,141 @@ TEST_F(WebhookDispatcherTest, DropsOldEventsThatEveryEndpointIsPast) {
     ASSERT_TRUE(eventually([&] { return record().cursor == 5; }));
     EXPECT_EQ(outbox_.events(), 5U);
     ASSERT_TRUE(in_time([&] { return outbox_.events() == 0; }, Duration(60'000)));
+}
+
+TEST_F(WebhookDispatcherTest, AProcessThatDoesNotLeadStartsAndLeavesTheOutboxAlone) {
+    known_before();
+    outbox_.set_leading(false);
+    const std::size_t looks = outbox_.looks();
+    const std::size_t saves = outbox_.saves();
+    run();
+    add(1);
+    dispatcher_->wake();
+    ASSERT_TRUE(dispatcher_->list().has_value()); // a turn comes behind it
+    const std::size_t listing = outbox_.looks() - looks;
+    ASSERT_TRUE(dispatcher_->list().has_value());
+    EXPECT_EQ(outbox_.looks() - looks, 2 * listing); // the turn between them looked at nothing
+    EXPECT_EQ(outbox_.saves(), saves);
+    EXPECT_EQ(sender_.count(), 0U);
+    EXPECT_EQ(record().cursor, 0);
+}
+
+TEST_F(WebhookDispatcherTest, AnEndpointThatTheLeaderDoesNotHaveWaitsUntilTheLeadComesHere) {
+    outbox_.set_leading(false);
+    run();
+    ASSERT_TRUE(dispatcher_->list().has_value());
+    EXPECT_TRUE(dispatcher_->list()->empty());
+    EXPECT_TRUE(dispatcher_->replay(kShop, {}).error().is(Errc::not_found));
+    add(1);
+    outbox_.set_leading(true);
+    ASSERT_TRUE(in_time([&] { return record().no != 0; }));
+    add(2);
+    ASSERT_TRUE(in_time([&] { return record().cursor == 2; }));
+    EXPECT_EQ(sender_.ids_to(0), std::vector<std::string>{id(2)});
+}
+
+TEST_F(WebhookDispatcherTest, WhoeverGainsTheLeadGoesOnWhereTheOtherWas) {
+    known_before();
+    outbox_.set_leading(false);
+    for (std::uint64_t i = 1; i <= 3; ++i) add(i);
+    run();
+    outbox_.deliver_elsewhere(kShop, 2);
+    outbox_.set_leading(true);
+    ASSERT_TRUE(in_time([&] { return record().cursor == 3; }));
+    EXPECT_EQ(sender_.ids_to(0), std::vector<std::string>{id(3)});
+}
+
+TEST_F(WebhookDispatcherTest, WhoeverLosesTheLeadStopsSending) {
+    run();
+    add(1);
+    ASSERT_TRUE(eventually([&] { return record().cursor == 1; }));
+    outbox_.set_leading(false);
+    clock_.advance(kHour); // time to ask who leads
+    ASSERT_TRUE(in_time([&] { return dispatcher_->counters().front()->pending == 0; }));
+    ASSERT_TRUE(dispatcher_->list().has_value());
+    add(2);
+    dispatcher_->wake();
+    ASSERT_TRUE(dispatcher_->list().has_value());
+    EXPECT_EQ(sender_.count(), 1U);
+    EXPECT_EQ(record().cursor, 1);
+    outbox_.deliver_elsewhere(kShop, 2);
+    add(3);
+    outbox_.set_leading(true);
+    ASSERT_TRUE(in_time([&] { return record().cursor == 3; }));
+    EXPECT_EQ(sender_.ids_to(0), (std::vector<std::string>{id(1), id(3)}));
+}
+
+TEST_F(WebhookDispatcherTest, AFailureKeepsWhatIsInMemoryUnlessSomebodyElseLedMeanwhile) {
+    auto with = options();
+    with.save_every = Duration(1'000'000'000); // only when it is asked
+    run(with);
+    add(1);
+    ASSERT_TRUE(dispatcher_->list().has_value());
+    for (std::uint64_t i = 2; i <= 4; ++i) add(i);
+    ASSERT_TRUE(eventually([&] { return sender_.count() == 4; }));
+    outbox_.fail_with(Error{make_error_code(Errc::unavailable), "away"});
+    EXPECT_FALSE(dispatcher_->list().has_value());
+    outbox_.fail_with(std::nullopt);
+    add(5);
+    ASSERT_TRUE(in_time([&] { return sender_.count() == 5; }));
+    EXPECT_EQ(sender_.ids_to(0).back(), id(5)); // none again
+
+    outbox_.fail_with(Error{make_error_code(Errc::unavailable), "away"});
+    EXPECT_FALSE(dispatcher_->list().has_value());
+    add(6);
+    add(7);
+    outbox_.deliver_elsewhere(kShop, 6);
+    outbox_.fail_with(std::nullopt);
+    ASSERT_TRUE(in_time([&] { return sender_.count() == 6; }));
+    EXPECT_EQ(sender_.ids_to(0).back(), id(7));
+}
+
+TEST_F(WebhookDispatcherTest, AProcessThatDoesNotLeadListsAndReplaysAllTheSame) {
+    known_before();
+    for (std::uint64_t i = 1; i <= 4; ++i) add(i);
+    outbox_.set_leading(false);
+    outbox_.deliver_elsewhere(kShop, 3);
+    run();
+    const auto listed = dispatcher_->list();
+    ASSERT_TRUE(listed.has_value());
+    ASSERT_EQ(listed->size(), 1U);
+    EXPECT_EQ(listed->front().pending, 1);
+    EXPECT_EQ(listed->front().record.delivered, 3);
+    const auto pending = dispatcher_->events(kShop, AsideState::retrying, 0, 10);
+    ASSERT_TRUE(pending.has_value());
+    ASSERT_EQ(pending->events.size(), 1U);
+    EXPECT_EQ(pending->events.front().event.order.id, order(4));
+    ReplayRequest request;
+    request.event = {order(2), 1};
+    const auto replayed = dispatcher_->replay(kShop, request);
+    ASSERT_TRUE(replayed.has_value()) << replayed.error().message();
+    EXPECT_EQ(record().revision, 1);
+    EXPECT_EQ(dispatcher_->list()->front().pending, 2);
+    EXPECT_EQ(sender_.count(), 0U);
+}
+
+TEST_F(WebhookDispatcherTest, TheLeaderHearsOfAReplayThatAnotherProcessMade) {
+    run();
+    add(1);
+    add(2);
+    ASSERT_TRUE(eventually([&] { return record().cursor == 2; }));
+    ReplayRequest request;
+    request.event = {order(1), 1};
+    ASSERT_TRUE(outbox_.replay(record().no, request, clock_.now()));
+    ASSERT_TRUE(in_time([&] { return outbox_.aside(kShop, AsideState::retrying) == 0; }));
+    EXPECT_EQ(sender_.ids_to(0), (std::vector<std::string>{id(1), id(2), id(1)}));
+}
+
+TEST_F(WebhookDispatcherTest, AReplayElsewhereBringsADisabledEndpointBack) {
+    run();
+    sender_.answer_all(SendResult::Kind::gone);
+    add(1);
+    ASSERT_TRUE(eventually([&] { return record().state == EndpointState::disabled; }));
+    sender_.answer_all(SendResult::Kind::delivered);
+    ASSERT_TRUE(outbox_.replay(record().no, {}, clock_.now()));
+    add(2);
+    ASSERT_TRUE(in_time([&] { return record().cursor == 2; }));
+    EXPECT_EQ(record().state, EndpointState::active);
 }
 
 TEST_F(WebhookDispatcherTest, CallsAfterTheEndAreRefused) {

@@ -51,6 +51,8 @@ struct EndpointRecord {
     std::string last_error;
     std::int64_t delivered = 0;
     std::int64_t parked = 0; // events set aside for good; counted by list_endpoints() only
+    // Counts what operators did to it; save() compares it.
+    std::int64_t revision = 0;
 };
 
 // An event that an endpoint did not take while others got through.
@@ -96,6 +98,13 @@ class EventOutbox {
 public:
     virtual ~EventOutbox() = default;
 
+    // Of the processes that share a store one sends its webhooks: the one that leads. Becomes it,
+    // if nobody is, or makes sure that it still is. The lead ends with the process or its
+    // connection. True at once where no other process shares the store. Call it before the rest,
+    // and now and then, and after any error; read the endpoints again (register_endpoints())
+    // whenever it was lost in between.
+    [[nodiscard]] virtual Result<bool> try_lead() = 0;
+
     // Says which endpoints the settings name, and returns their records in that order. A new one
     // starts at the end of the outbox; one that came back goes on where it was. All others are
     // `removed`, and forgotten once they have been so since before `forget_before`.
@@ -105,7 +114,8 @@ public:
     // All records, removed ones too, by number.
     [[nodiscard]] virtual Result<std::vector<EndpointRecord>> list_endpoints() = 0;
 
-    // The last event's seq; 0: there is none. Cheap enough to be asked many times a second.
+    // The last event's seq; 0: there is none. Cheap enough to be asked many times a second. Events
+    // get their seq, in an order that is the same for all, when the one that leads asks.
     [[nodiscard]] virtual Result<std::int64_t> last_seq() = 0;
     // Events behind `after`, without those that this endpoint has set aside.
     [[nodiscard]] virtual Result<std::vector<OutboxEvent>>
@@ -114,7 +124,9 @@ public:
     [[nodiscard]] virtual Result<std::vector<AsideEvent>>
     read_aside(std::int64_t endpoint, AsideState state, std::int64_t after, std::size_t limit) = 0;
 
-    // All of it in one transaction. A crash of the machine may take the last few saves back: the
+    // All of it in one transaction. Errc::fenced when this process does not lead (any more);
+    // Errc::conflict when an operator did something to an endpoint on another process: read the
+    // endpoints again. A crash of the machine may take the last few saves back: the
     // same is then delivered again.
     [[nodiscard]] virtual Result<void> save(std::span<const DeliveryProgress> progress) = 0;
     // Makes the endpoint active and what is asked for undelivered again. Errc::not_found: there is

@@ -64,6 +64,28 @@ public:
         }));
     }
 
+    // Does this process lead? At first it does.
+    void set_leading(bool leading) {
+        const std::lock_guard lock(mutex_);
+        is_leading_ = leading;
+    }
+    // What another process that leads has got done meanwhile.
+    void deliver_elsewhere(const std::string& url, std::int64_t cursor) {
+        const std::lock_guard lock(mutex_);
+        EndpointRecord& record = *std::ranges::find(records_, url, &EndpointRecord::url);
+        record.delivered += cursor - record.cursor;
+        record.cursor = cursor;
+    }
+    [[nodiscard]] std::size_t looks() const { // of every kind, at the events
+        const std::lock_guard lock(mutex_);
+        return looks_;
+    }
+
+    Result<bool> try_lead() override {
+        const std::lock_guard lock(mutex_);
+        if (failure_) return tl::make_unexpected(*failure_);
+        return is_leading_;
+    }
     Result<std::vector<EndpointRecord>> register_endpoints(std::span<const std::string> urls,
                                                            TimePoint now,
                                                            TimePoint forget_before) override {
@@ -109,12 +131,14 @@ public:
     }
     Result<std::int64_t> last_seq() override {
         const std::lock_guard lock(mutex_);
+        ++looks_;
         if (failure_) return tl::make_unexpected(*failure_);
         return events_.empty() ? 0 : events_.rbegin()->first;
     }
     Result<std::vector<OutboxEvent>> read(std::int64_t endpoint, std::int64_t after,
                                           std::size_t limit) override {
         const std::lock_guard lock(mutex_);
+        ++looks_;
         if (failure_) return tl::make_unexpected(*failure_);
         largest_read_ = std::max(largest_read_, limit);
         std::vector<OutboxEvent> found;
@@ -140,6 +164,12 @@ public:
     Result<void> save(std::span<const DeliveryProgress> progress) override {
         const std::lock_guard lock(mutex_);
         if (failure_) return tl::make_unexpected(*failure_);
+        if (!is_leading_) return fail(Errc::fenced);
+        for (const DeliveryProgress& one : progress) {
+            if (find(one.endpoint.no)->revision != one.endpoint.revision) {
+                return fail(Errc::conflict);
+            }
+        }
         ++saves_;
         for (const DeliveryProgress& one : progress) {
             *find(one.endpoint.no) = one.endpoint;
@@ -185,6 +215,7 @@ public:
         record.state = EndpointState::active;
         record.reason.clear();
         record.failing_since.reset();
+        ++record.revision;
         return record;
     }
     Result<std::size_t> prune(TimePoint before, std::size_t events_max) override {
@@ -224,10 +255,12 @@ private:
     std::map<std::int64_t, OutboxEvent> events_;
     std::vector<EndpointRecord> records_;
     std::map<std::pair<std::int64_t, std::int64_t>, DeliveryProgress::Aside> aside_;
+    bool is_leading_ = true;
     std::int64_t last_ = 0;
     std::int64_t last_no_ = 0;
     std::size_t saves_ = 0;
     std::size_t largest_read_ = 0;
+    std::size_t looks_ = 0;
     std::optional<Error> failure_;
 };
 

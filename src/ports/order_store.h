@@ -29,6 +29,7 @@ struct StoredSale {
     SaleTerms terms;
     Units sold = 0; // units of live orders in the store
     Epoch epoch;
+    Epoch barrier; // the last one that was applied from the log
 };
 
 // Which log the store takes its orders from, and how far it has come.
@@ -75,6 +76,8 @@ struct SaleBooks {
     std::array<Units, kOrderStatuses> units{};         // by status
     std::int64_t dead_letters = 0;
     Units dead_letter_units = 0;
+    std::int64_t dropped_letters = 0; // dead letters that an operator gave up: they hold nothing
+    Units dropped_letter_units = 0;
     Units log_accepted_units = 0; // running total of valid order records that were applied
     std::int64_t log_accepted_orders = 0;
     Units per_user_limit_ever = 0; // the highest that the limit has been
@@ -192,7 +195,7 @@ public:
     // Ticks them off; those of a sale that has opened another epoch meanwhile stay.
     [[nodiscard]] virtual Result<void> give_backs_done(std::span<const GiveBack> done) = 0;
 
-    // A dead letter is `queued`. Errc::not_found.
+    // A dead letter is `queued`, a dropped one `refused`. Errc::not_found.
     [[nodiscard]] virtual Result<Order> find_order(const OrderId& id) = 0;
     // Oldest first, behind `after`; at most `limit`.
     [[nodiscard]] virtual Result<OrderPage> list_orders(SaleNo sale, const OrderFilter& filter,

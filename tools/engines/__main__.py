@@ -135,12 +135,12 @@ def start(parser, options) -> int:
         owner = process.Process.of(options.owner)
         if owner is None:
             raise Failure(f"there is no process {options.owner} to be the owner")
-        guard.spawn(services_folder(), owner)
+    guarding = guard.Guarding(services_folder(), owner)
     begun = {}
 
     def one(found) -> None:
         before = time.monotonic()
-        started = found.start(owner)
+        started = found.start(owner, guarding.ensure)
         if started:
             begun[found.name] = found
         took = f"  ready in {time.monotonic() - before:.1f} s" if started else "  was running"

@@ -8,14 +8,30 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 from . import process
 
 CHECK_S = 1.0  # how soon it notices that nothing is left to guard
 
 
-def spawn(folder, owner: process.Process) -> None:
-    """Starts the guard before its services, so that no moment is unguarded."""
+class Guarding:
+    """Starts one guard for all that a call creates, and none if it creates nothing."""
+
+    def __init__(self, folder, owner):
+        self._folder = folder
+        self._owner = owner  # None: nobody's
+        self._lock = threading.Lock()
+
+    def ensure(self) -> None:
+        """Call before a service is created, so that no moment is unguarded. From any thread."""
+        with self._lock:
+            if self._owner is not None:
+                _spawn(self._folder, self._owner)
+                self._owner = None
+
+
+def _spawn(folder, owner: process.Process) -> None:
     starter = process.Process.of(os.getpid())
     numbers = [owner.pid, owner.start_time, starter.pid, starter.start_time]
     subprocess.Popen([sys.executable, "-B", "-m", "engines", "guard", str(folder),

@@ -13,13 +13,16 @@ from .service import Failure, Node, Service, need_programs
 DATABASE = "doorbuster"
 ACCOUNT = "postgres"  # the package's: the server refuses to run as root
 
-# TCP only: the path of a unix socket has a limit of 107 bytes, which a folder may exceed.
+# TCP only: the path of a unix socket has a limit of 107 bytes, which a folder may exceed. Shared
+# memory (rare: parallel queries) in files of the data folder: a killed server leaves those of
+# /dev/shm behind, where nobody could say whose they are.
 SETTINGS = """\
 listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = ''
 max_connections = 200
 fsync = on
+dynamic_shared_memory_type = mmap
 timezone = 'UTC'
 log_line_prefix = '%m [%p] '
 log_checkpoints = off
@@ -129,6 +132,10 @@ def program(name: str) -> str:
 
 
 def can_use(prefix, folder) -> bool:
-    return subprocess.run([*prefix, "--", "test", "-w", str(folder)], check=False, cwd="/",
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL).returncode == 0
+    """Tried out: access(2), with which test(1) asks, does not count such a capability."""
+    probe = folder / "doorbuster-probe"
+    tried = subprocess.run([*prefix, "--", "touch", str(probe)], check=False, cwd="/",
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+    probe.unlink(missing_ok=True)  # initdb wants an empty folder
+    return tried.returncode == 0

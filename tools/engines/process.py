@@ -31,7 +31,11 @@ class Process:
     def of(pid: int):
         """The process that has this id now, or None; a zombie has ended."""
         found = _stat(pid)
-        return None if found is None or found[0] in "ZX" else Process(pid, found[1])
+        if found is None:
+            return None
+        state, start_time, threads = found
+        # The first thread may be gone while others, in their last moments, keep ports and files.
+        return None if state in "ZX" and threads <= 1 else Process(pid, start_time)
 
     @property
     def alive(self) -> bool:
@@ -41,7 +45,7 @@ class Process:
     def paused(self) -> bool:
         """Whether SIGSTOP holds it."""
         found = _stat(self.pid)
-        return found is not None and found == ("T", self.start_time)
+        return found is not None and found[:2] == ("T", self.start_time)
 
     def signal(self, *numbers) -> None:
         """Sends signals in turn; nothing happens to a process that has ended."""
@@ -80,13 +84,13 @@ class Process:
 
 
 def _stat(pid: int):
-    """State letter and start time."""
+    """State letter, start time, number of threads."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rsplit(")", 1)[1].split()
-    return fields[0], int(fields[19])
+    return fields[0], int(fields[19]), int(fields[17])
 
 
 def spawn(command, folder, log, record) -> tuple:
@@ -127,17 +131,23 @@ def read_record(file):
     return process if process.alive else None
 
 
-def end_all(processes, number, bound_s: float) -> None:
-    """Ends them with this signal; with SIGKILL what has not ended within the bound."""
+def end_all(processes, number, bound_s: float) -> bool:
+    """Ends them with this signal; with SIGKILL what has not ended within the bound.
+
+    Returns whether none needed SIGKILL.
+    """
+    gently = number != signal.SIGKILL
     for one in processes:
         # SIGCONT after it: a paused process would not see the signal.
         one.signal(number, signal.SIGCONT)
     deadline = time.monotonic() + bound_s
     for one in processes:
         if not one.wait(max(0.0, deadline - time.monotonic())):
+            gently = False
             one.signal(signal.SIGKILL)
             if not one.wait(KILL_WAIT_S):
                 raise ProcessStays(f"process {one.pid} does not end, not even by SIGKILL")
+    return gently
 
 
 def in_folder(folder, program: str) -> list:

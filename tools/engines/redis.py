@@ -5,6 +5,7 @@ from .redis_wire import Redis, RedisError
 from .service import Node, Service, need_programs
 
 SLOTS = 16384
+ANSWER_S = 2.0  # to one question while it starts; then it is asked again
 
 # everysec and noeviction are what doorbuster asks of a real Redis. No delay before a replica's
 # first copy: the default of 5 s waits for more replicas, which never come here. DEBUG is for the
@@ -45,7 +46,7 @@ class RedisService(Service):
 
     def node_is_ready(self, node: Node, running: process.Process) -> bool:
         try:
-            with Redis(node.port) as redis:
+            with Redis(node.port, timeout_s=ANSWER_S) as redis:
                 # Another Redis on this port would answer, too, but with another process id.
                 return (redis.command("PING") == b"PONG"
                         and int(redis.info("server")["process_id"]) == running.pid)

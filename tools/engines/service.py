@@ -153,15 +153,17 @@ class Service:
 
     # -- start ----------------------------------------------------------------------------
 
-    def start(self, owner=None) -> bool:
+    def start(self, owner=None, before_creation=lambda: None) -> bool:
         """Starts what does not run and waits until it is ready; whether it started anything.
 
-        `owner`: the process with which a service that is new here shall end.
+        `owner`: the process with which a service that is created here shall end;
+        `before_creation` is called if one is.
         """
         with self.locked():
             if self.state is None:
                 self.check_installed()
                 self.prepare()
+                before_creation()
                 self._start_first(owner)
                 return True
             return self._start_missing()
@@ -301,15 +303,24 @@ class Service:
 
     def _end_nodes(self, nodes, number) -> bool:
         """All at once: the last ones of a cluster cannot end in peace when the others are gone."""
-        found = [running for node in nodes if (running := self.running(node)) is not None]
-        process.end_all(found, number, self.stop_s)
+        found = []
+        for node in nodes:
+            running = self.running(node)
+            # Without its record a server is found by its folder.
+            found += ([running] if running is not None
+                      else process.in_folder(self.data_folder(node), self.program))
+        gently = process.end_all(found, number, self.stop_s)
         for node in nodes:
             child = self.children.pop(node.name, None)
             if child is not None:
                 child.wait()
             process.end_leftovers(self.data_folder(node), self.program)
             self.record_file(node).unlink(missing_ok=True)
+            self.ended(node, gently)
         return bool(found)
+
+    def ended(self, node: Node, gently: bool) -> None:
+        """After a node's end, which may have been long ago; not gently: by SIGKILL."""
 
     def discard(self, node: Node) -> None:
         """Deletes a node's data."""

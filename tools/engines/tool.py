@@ -11,24 +11,25 @@ from .service import Failure, pause
 TOOL_S = 120.0
 
 
-def run(what: str, command, log, bound_s: float = TOOL_S, folder="/", failure=Failure) -> None:
-    """Appends its output to the log. Raises `failure` when it ends with a status, or not at all."""
+def run(what: str, command, log, bound_s: float = TOOL_S, folder="/", environment=None) -> None:
+    """Appends its output to the log. Raises Failure when it ends with a status, or not at all."""
     with open(log, "ab") as output:
-        child = subprocess.Popen(command, cwd=folder, env=process.server_environment(),
-                                 stdin=subprocess.DEVNULL, stdout=output,
-                                 stderr=subprocess.STDOUT, start_new_session=True)
+        child = subprocess.Popen(
+            command, cwd=folder, env=environment or process.server_environment(),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True)
     try:
         deadline = time.monotonic() + bound_s
         while child.poll() is None:
             if time.monotonic() > deadline:
-                raise failure(f"{what} did not end within {bound_s:.0f} s; its log: {log}")
+                raise Failure(f"{what} did not end within {bound_s:.0f} s; its log: {log}")
             pause()
     finally:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     if child.returncode != 0:
-        raise failure(f"{what} failed with status {child.returncode}; its log: {log}")
+        raise Failure(f"{what} failed with status {child.returncode}; its log: {log}")
 
 
 def ask(command, bound_s: float = 10.0):

@@ -27,11 +27,16 @@ enable_testing()
 add_test(NAME good COMMAND true)
 add_test(NAME slow COMMAND /bin/sh -c "echo $$ > slow.pid; exec sleep 1000")
 add_test(NAME bad COMMAND false)
-add_test(NAME settings COMMAND /bin/sh -c "! env | grep DOORBUSTER_")
+add_test(NAME settings COMMAND /bin/sh -c
+    "! env | grep -v -e DOORBUSTER_TEST_ -e DOORBUSTER_SERVICES_DIR | grep DOORBUSTER_")
 set_tests_properties(good PROPERTIES LABELS "unit;quick.ish")
 set_tests_properties(slow PROPERTIES LABELS slow)
 set_tests_properties(bad PROPERTIES LABELS broken)
 set_tests_properties(settings PROPERTIES LABELS unit)
+"""
+SERVICES = """#!/bin/sh
+# Stands for the real servers.
+if [ "$1" = env ]; then echo "export DOORBUSTER_TEST_REDIS=redis://127.0.0.1:1"; fi
 """
 
 
@@ -58,6 +63,9 @@ class Project:
         for name in ["run", "test", "tools/common.sh", "tools/build", "tools/install-packages"]:
             (root / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, root / name)
+        services = root / "tools/services"
+        services.write_text(SERVICES, encoding="utf-8")
+        services.chmod(0o755)
         shutil.copy(ROOT / "tools/tests/fake_doorbuster.py", root)
         (root / "fake_doorbuster.py").chmod(0o755)
         (root / "CMakePresets.json").write_text(PRESETS, encoding="utf-8")

@@ -15,8 +15,7 @@ struct Property {
     const char* value;
 };
 
-// kDefaults may be overridden by a user's properties, kFixed may not (settings.cc). The numbers of
-// linger.ms and fetch.wait.max.ms were measured: docs/adr has the table.
+// kDefaults may be overridden by a user's properties, kFixed may not (settings.cc).
 constexpr std::array kDefaults = {
     Property{"client.id", "doorbuster"},
     Property{"socket.nagle.disable", "true"}, // requests are small and somebody waits for each
@@ -33,8 +32,9 @@ constexpr std::array kFixed = {
 };
 
 constexpr std::array kProducerDefaults = {
-    // Records that arrive while five batches are under way share the next one; a wait on top of
-    // that makes each yes later and carries no more.
+    // Records that arrive while a batch is under way share the next one. Measured on one broker at
+    // 1,000/s, produce to read-back: p50 0.3 ms with 0, 1.3 ms with 0.5 ms, 2.5 ms with 2 ms; all
+    // of them carry 50,000/s.
     Property{"linger.ms", "0"},
     Property{"compression.type", "none"},
     // Long enough to ride out the failover of a broker (9 s until it is taken for dead, then an
@@ -65,12 +65,17 @@ constexpr std::array kConsumerFixed = {
 };
 
 constexpr std::array kTailDefaults = {
+    // How long a broker holds a fetch that finds nothing. It answers as soon as something is there:
+    // 5, 100 and 500 ms gave the same latency, and a longer wait is fewer requests.
     Property{"fetch.wait.max.ms", "100"},
 };
 constexpr std::array kReaderFixed = {
     Property{"enable.partition.eof", "true"}, // says where a stretch ends
 };
 constexpr std::array kFeedDefaults = {
+    // Shorter than for the others: leaving the group may have to wait so long for a broker that is
+    // away, and a process has 10 s to stop.
+    Property{"socket.timeout.ms", "5000"},
     Property{"fetch.wait.max.ms", "100"},
     // The partitions of a writer that died go to another one after this. Shorter is not allowed by
     // a broker's defaults (group.min.session.timeout.ms = 6000), and a pause of a few seconds
@@ -140,6 +145,18 @@ Result<void> configure(rd_kafka_conf_t* conf, const Settings& settings, Role rol
     return set(conf, "bootstrap.servers", settings.brokers);
 }
 
+// A transport's three instances lose and find the same brokers: one of them tells it. Beyond that
+// only what is the end of an instance.
+int level_max_of(Role role) {
+    switch (role) {
+    case Role::producer:
+    case Role::tail: return LOG_CRIT;
+    case Role::reader:
+    case Role::feed: return LOG_WARNING;
+    }
+    return LOG_WARNING;
+}
+
 } // namespace
 
 void Client::Close::operator()(rd_kafka_t* handle) const noexcept {
@@ -149,7 +166,7 @@ void Client::Close::operator()(rd_kafka_t* handle) const noexcept {
 
 void Client::on_log(const rd_kafka_t* handle, int level, const char* facility, const char* text) {
     const auto* context = static_cast<const Context*>(rd_kafka_opaque(handle));
-    if (level > LOG_WARNING || context == nullptr || !context->notice) return;
+    if (context == nullptr || level > context->level_max || !context->notice) return;
     if (std::string_view(facility) == "CONFWARN") return; // a producer's property in a consumer
     context->notice(std::string("kafka: ") + facility + ": " + text);
 }
@@ -163,7 +180,7 @@ void Client::on_rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t code,
 Result<Client> Client::open(const Settings& settings, Role role, const Notice& notice,
                             FeedCallbacks callbacks) {
     Client client;
-    client.context_ = std::make_unique<Context>(Context{notice, callbacks});
+    client.context_ = std::make_unique<Context>(Context{notice, level_max_of(role), callbacks});
     std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf(rd_kafka_conf_new());
     rd_kafka_conf_set_log_cb(conf.get(), &Client::on_log);
     rd_kafka_conf_set_opaque(conf.get(), client.context_.get());

@@ -58,6 +58,7 @@ private:
     };
     struct Context { // librdkafka's opaque: at a fixed address, and outlives the handle
         Notice notice;
+        int level_max; // of librdkafka's log lines that become notices
         FeedCallbacks callbacks;
     };
 

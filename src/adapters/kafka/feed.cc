@@ -201,7 +201,8 @@ void KafkaFeed::take(const rd_kafka_message_t& message) {
 
 // Waits for the first record, then takes what is there.
 Result<void> KafkaFeed::fill(std::size_t records_max, const Deadline& deadline) {
-    while (buffered_ < records_max && !broken_) {
+    for (bool is_first = true; buffered_ < records_max && !broken_; is_first = false) {
+        if (!is_first && buffered_ == 0 && deadline.has_passed()) break;
         if (auto placed = place_all(); !placed) return placed;
         const Duration wait = buffered_ > 0 ? Duration(0) : deadline.left();
         const Message message(rd_kafka_consumer_poll(client_->get(), to_ms(wait)));
@@ -289,10 +290,16 @@ void KafkaFeed::close() {
         commit_stored();
     }
     const Deadline deadline(kCloseMax);
-    const RichError error(rd_kafka_consumer_close_queue(client_->get(), queue_.get()));
+    const Queue closing = client_->new_queue(); // for what is left to say, the last rebalance
+    const RichError error(rd_kafka_consumer_close_queue(client_->get(), closing.get()));
     if (error != nullptr) return;
     while (rd_kafka_consumer_closed(client_->get()) == 0 && !deadline.has_passed()) {
-        const Event event(rd_kafka_queue_poll(queue_.get(), to_ms(kCloseLook)));
+        const Event event(rd_kafka_queue_poll(closing.get(), to_ms(kCloseLook)));
+        // Here the last rebalance comes as an event, and waits for an answer.
+        if (event != nullptr && rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
+            on_rebalance(client_->get(), rd_kafka_event_error(event.get()),
+                         rd_kafka_event_topic_partition_list(event.get()), this);
+        }
     }
 }
 

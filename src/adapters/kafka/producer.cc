@@ -98,7 +98,7 @@ bool Producer::serve(Instance& instance, Duration wait) {
     if (type == RD_KAFKA_EVENT_DR) report(event.get());
     if (type != RD_KAFKA_EVENT_ERROR) return true;
     const std::string text = rd_kafka_event_error_string(event.get());
-    if (rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__FATAL) {
+    if (rd_kafka_event_error_is_fatal(event.get()) != 0) {
         set_trouble("the producer gave up: " + text);
         if (notice_) notice_("kafka: the producer gave up and is made anew: " + text);
         return false;

@@ -35,12 +35,17 @@ struct Settings {
 // What opening waits for the brokers at most: a broker that starts takes some ten seconds.
 inline constexpr Duration kOpenWait{30'000};
 
+// Are the settings of a topic that exists looked at? Left out: the brokers cannot say them (those
+// of librdkafka's mock cluster).
+enum class TopicCheck { made, left_out };
+
 // How the log is opened, by transport and feed alike.
 struct OpenOptions {
     Settings settings;
     std::string new_log_id;   // random, [a-z0-9]{1,64}: names the log if it is new
     std::string store_log_id; // the id that the store names, or empty
     Duration wait_max = kOpenWait;
+    TopicCheck topic_check = TopicCheck::made;
     Notice notice = nullptr; // none: nobody wants to know
 };
 

@@ -123,6 +123,7 @@ Result<void> create_topic(const Client& client, const Settings& settings, std::u
 // The topic's settings in force. Empty, with a notice: the brokers do not let us look.
 Result<std::map<std::string, std::string>>
 ask_config(const Client& client, const OpenOptions& options, Duration wait_max) {
+    if (options.topic_check == TopicCheck::left_out) return std::map<std::string, std::string>();
     const std::string& topic = options.settings.topic;
     const Resource resource(rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
     const auto admin = admin_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, wait_max);

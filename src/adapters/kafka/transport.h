@@ -41,6 +41,9 @@ public:
     read(LogPlace from, LogPosition to, std::size_t records_max, Duration wait_max) override;
     void stop(Duration wait_max) override;
 
+    // Any thread. How often a fatal error has made a new producer necessary.
+    [[nodiscard]] std::uint64_t renewals() const { return producer_->renewals(); }
+
 private:
     KafkaTransport(OpenOptions options, Client client);
     [[nodiscard]] Result<void> check_places(std::span<const LogPosition> from);

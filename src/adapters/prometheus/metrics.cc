@@ -214,7 +214,9 @@ Task<std::string> Metrics::page() {
     lag.metric.push_back(gauge({}, static_cast<double>(parts_.log.lag_records())));
     page.push_back(std::move(lag));
 
-    const OrderWriter::Totals& writer = parts_.writer.totals();
+    static const OrderWriter::Totals kNothing;
+    const OrderWriter::Totals& writer =
+        parts_.writer != nullptr ? parts_.writer->totals() : kNothing;
     auto batch = family("doorbuster_writer_batch_orders", "Orders a transaction of the writer.",
                         MetricType::Histogram);
     batch.metric.push_back(batch_orders(writer));

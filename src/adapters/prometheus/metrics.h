@@ -30,7 +30,7 @@ public:
         std::vector<std::unique_ptr<PurchaseService>>& purchases; // by core
         const OrderLog& log;
         const LatencyBuckets& log_append;
-        const OrderWriter& writer;
+        const OrderWriter* writer = nullptr; // null: other processes write
         const Lifecycle& lifecycle;
         const OrderStore& store;
         const OrderTally& tally;

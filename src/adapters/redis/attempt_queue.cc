@@ -87,8 +87,8 @@ Task<void> AttemptQueue::serve(Lane& lane) {
         if (batch.attempts.empty() && batch.seen.empty()) continue; // all were too late
         start(lane);                                                // for what did not fit
         const auto reply = co_await send(lane, batch);
-        const bool is_away = conclude(lane, std::move(batch), reply);
-        if (is_away) co_await parts_.commands.pause(kAwayPause);
+        const bool pauses = conclude(lane, std::move(batch), reply);
+        if (pauses) co_await parts_.commands.pause(kAwayPause);
     }
     --lane.calls;
     if (!lane.seen.empty()) settle_soon(lane, kRideMax);
@@ -158,7 +158,9 @@ bool AttemptQueue::conclude(Lane& lane, Batch batch, const Result<Reply>& reply)
     // An error stands before the script's first write (too little memory, no right to write), so
     // nothing was decided; but another answer than ours tells nothing.
     const bool may_be_decided = reply ? !reply->is_error() : reply.error().is(Errc::timeout);
-    return ask_again(lane, std::move(batch.attempts), may_be_decided);
+    const bool some_again = ask_again(lane, std::move(batch.attempts), may_be_decided);
+    // After a time-out enough time has passed.
+    return some_again && (reply || !may_be_decided);
 }
 
 void AttemptQueue::answer(std::vector<Waiting> attempts, const SaleStatus& status,
@@ -197,6 +199,18 @@ bool AttemptQueue::ask_again(Lane& lane, std::vector<Waiting> attempts, bool may
             given_up.push_back(std::move(*at));
         }
     }
+    if (!may_be_decided) {
+        // Redis is away: who was not sent yet need not wait until those are answered that were.
+        std::deque<Waiting> kept;
+        for (Waiting& waiting : lane.waiting) {
+            if (waiting.may_be_decided) {
+                kept.push_back(std::move(waiting));
+            } else {
+                given_up.push_back(std::move(waiting));
+            }
+        }
+        lane.waiting = std::move(kept);
+    }
     for (Waiting& waiting : given_up) {
         AttemptAnswer answer;
         answer.how =
@@ -204,7 +218,7 @@ bool AttemptQueue::ask_again(Lane& lane, std::vector<Waiting> attempts, bool may
         --waiting_;
         waiting.resume(std::move(answer));
     }
-    return some_again && !may_be_decided;
+    return some_again;
 }
 
 void AttemptQueue::settle_soon(Lane& lane, Duration wait) {

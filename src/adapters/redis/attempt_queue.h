@@ -106,9 +106,10 @@ private:
     Task<void> serve(Lane& lane);
     [[nodiscard]] Batch take(Lane& lane);
     Task<Result<Reply>> send(const Lane& lane, const Batch& batch);
-    // Answers whom it can. True: Redis is away, and some will be asked again.
+    // Answers whom it can. True: some will be asked again, in a moment.
     bool conclude(Lane& lane, Batch batch, const Result<Reply>& reply);
     void answer(std::vector<Waiting> attempts, const SaleStatus& status, const Reply& reply);
+    // Those who may have been decided, in time. True: there are some.
     bool ask_again(Lane& lane, std::vector<Waiting> attempts, bool may_be_decided);
     void settle_soon(Lane& lane, Duration wait);
     Task<void> settle_later(Lane& lane, Duration wait);

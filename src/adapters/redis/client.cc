@@ -69,6 +69,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
 
     Task<Result<Reply>> send(std::string_view command, std::string_view routing_key,
                              SteadyTime deadline);
+    void heed(const Redirect& redirect, const HostPort& here, const std::string& why);
     Task<bool> pause(int attempt, SteadyTime deadline);
 
     static Task<void> keep_map(std::shared_ptr<Impl> self);
@@ -153,64 +154,56 @@ Link* Client::Impl::link_for(std::string_view routing_key) {
 Task<Result<Reply>> Client::Impl::send(std::string_view command, std::string_view routing_key,
                                        SteadyTime deadline) {
     static constexpr std::array<std::string_view, 1> kAsking{"ASKING"};
-    std::string with_asking;
+    std::string asking_command;
     std::optional<HostPort> ask;
-    std::string last = "the cluster's map is not known yet";
+    std::string last = "the cluster's map is not known yet, or has no node for this key";
     for (int attempt = 0; attempt < kAttemptsMax && !is_closed; ++attempt) {
-        Link* const link = ask ? link_to(*ask) : link_for(routing_key);
+        Link* link = ask ? link_to(*ask) : link_for(routing_key);
         if (link == nullptr) break;
         const bool is_up = co_await link->wait_until_tried(deadline);
-        if (is_closed) break;
-        // Whatever happened meanwhile, this is the link's or the reason why there is none.
-        Link* const again = ask ? link_to(*ask) : link_for(routing_key);
-        if (again == nullptr || !is_up) {
-            if (again != nullptr) last = again->state();
-            break;
-        }
-        const HostPort here{again->address().host, again->address().port};
+        // It may be gone by now, or another's turn.
+        link = is_closed ? nullptr : ask ? link_to(*ask) : link_for(routing_key);
+        if (link == nullptr) break;
+        if (!is_up) co_return fail(Errc::unavailable, link->state());
+        const HostPort here{link->address().host, link->address().port};
         const std::size_t skipped = ask ? 1 : 0;
         if (ask) {
-            with_asking.clear();
-            append_command(with_asking, kAsking);
-            with_asking.append(command);
+            asking_command.clear();
+            append_command(asking_command, kAsking);
+            asking_command.append(command);
         }
-        const std::string_view bytes = ask ? std::string_view(with_asking) : command;
-        auto reply = co_await again->call(bytes, skipped, deadline);
+        const std::string_view bytes = ask ? std::string_view(asking_command) : command;
+        auto reply = co_await link->call(bytes, skipped, deadline);
         ask.reset();
         if (!reply) co_return reply;
         Redirect redirect = redirect_of(*reply);
-        if (redirect.kind == Redirect::Kind::none) co_return reply;
-        last = "Redis " + here.host + ": " + reply->text;
+        const bool moves =
+            redirect.kind == Redirect::Kind::moved || redirect.kind == Redirect::Kind::ask;
+        if (redirect.kind == Redirect::Kind::none || (moves && !options.is_cluster)) {
+            co_return reply;
+        }
+        last = "Redis " + here.host + ":" + std::to_string(here.port) + ": " + reply->text;
         if (redirect.node.host.empty()) redirect.node.host = here.host;
-        switch (redirect.kind) {
-        case Redirect::Kind::none: break;
-        case Redirect::Kind::moved:
-            if (!options.is_cluster) co_return reply;
-            if (map) map->move(redirect.slot, redirect.node);
-            want_map();
-            break;
-        case Redirect::Kind::ask:
-            if (!options.is_cluster) co_return reply;
+        if (redirect.kind == Redirect::Kind::ask) {
             ask = redirect.node;
-            break;
-        case Redirect::Kind::other_node: {
-            const auto at = links.find(here);
-            if (at != links.end()) at->second->retire(reply->text);
-            want_map();
-            if (!options.is_cluster) co_return fail(Errc::unavailable, last);
-            const bool has_time = co_await pause(attempt, deadline);
-            if (!has_time) co_return fail(Errc::unavailable, last);
-            break;
+            continue;
         }
-        case Redirect::Kind::later: {
-            want_map();
-            const bool has_time = co_await pause(attempt, deadline);
-            if (!has_time) co_return fail(Errc::unavailable, last);
-            break;
-        }
-        }
+        heed(redirect, here, reply->text);
+        if (redirect.kind == Redirect::Kind::moved) continue;
+        const bool goes_on = options.is_cluster && co_await pause(attempt, deadline);
+        if (!goes_on) break;
     }
     co_return fail(Errc::unavailable, is_closed ? "Redis is closed" : last);
+}
+
+// What is remembered of a redirection for other calls.
+void Client::Impl::heed(const Redirect& redirect, const HostPort& here, const std::string& why) {
+    if (redirect.kind == Redirect::Kind::moved && map) map->move(redirect.slot, redirect.node);
+    if (redirect.kind == Redirect::Kind::other_node) {
+        const auto at = links.find(here);
+        if (at != links.end()) at->second->retire(why);
+    }
+    want_map();
 }
 
 // False when the deadline is nearer than the pause is long.
@@ -251,13 +244,13 @@ Task<bool> Client::Impl::ask_map() {
         link = any_link();
     }
     const auto deadline = steady_clock::now() + kMapWaitMax;
-    const std::string host = link->address().host;
     if (!link->is_up()) {
         const bool is_up = co_await link->wait_until_tried(deadline);
         if (!is_up || is_closed) co_return false;
         link = any_link();
         if (link == nullptr || !link->is_up()) co_return false;
     }
+    const std::string host = link->address().host;
     std::string command;
     append_command(command, kSlotsCommand);
     const auto reply = co_await link->call(command, 0, deadline);

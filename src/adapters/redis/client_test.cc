@@ -152,7 +152,7 @@ TEST(RedisClient, ComesBackAfterTheServerWasKilled) {
         if (reply.error().is(Errc::timeout)) ++unknown;
     }
     EXPECT_GT(unknown, 0);
-    EXPECT_TRUE(eventually([&] { return client.state().find("refused") != std::string::npos; }));
+    EXPECT_TRUE(soon([&] { return client.state().find("refused") != std::string::npos; }));
     EXPECT_THAT(client.ask({"GET", "n"}), StartsWith("! "));
     server.start();
     ASSERT_TRUE(client.comes_up());
@@ -210,13 +210,13 @@ TEST(RedisClient, DoesNotWaitForAServerThatNeverGreets) {
     const auto reply = client.start({"PING"}, "", kPatience).get();
     ASSERT_FALSE(reply);
     EXPECT_TRUE(reply.error().is(Errc::unavailable));
-    EXPECT_TRUE(eventually([&] { return client.state().find("timed out") != std::string::npos; }));
+    EXPECT_TRUE(soon([&] { return client.state().find("timed out") != std::string::npos; }));
 }
 
 TEST(RedisClient, SaysThatTheServerIsNoRedis) {
     Mute web("HTTP/1.1 400 Bad Request\r\n\r\n");
     RunningClient client(web.url());
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(soon([&] {
         return client.state().find("not the Redis protocol") != std::string::npos;
     })) << client.state();
 }
@@ -249,14 +249,13 @@ TEST(RedisClient, LogsInAndSelectsTheDatabase) {
     EXPECT_EQ(as_shop.ask({"ACL", "WHOAMI"}), "shop");
     EXPECT_EQ(as_shop.ask({"GET", "k"}), "(nil)");
     RunningClient wrong("redis://shop:wr0ng@" + server.host_port());
-    EXPECT_TRUE(eventually([&] { return wrong.state().find("WRONGPASS") != std::string::npos; }));
+    EXPECT_TRUE(soon([&] { return wrong.state().find("WRONGPASS") != std::string::npos; }));
     EXPECT_THAT(wrong.state(), Not(HasSubstr("wr0ng")));
     RunningClient none(server.url());
     EXPECT_TRUE(
-        eventually([&] { return none.state().find("Redis wants a login") != std::string::npos; }));
+        soon([&] { return none.state().find("Redis wants a login") != std::string::npos; }));
     RunningClient no_database("redis://shop:s3cret@" + server.host_port() + "/99");
-    EXPECT_TRUE(
-        eventually([&] { return no_database.state().find("database 99") != std::string::npos; }));
+    EXPECT_TRUE(soon([&] { return no_database.state().find("database 99") != std::string::npos; }));
 }
 
 TEST(RedisClient, TalksOverAUnixSocket) {
@@ -274,7 +273,7 @@ TEST(RedisClient, RefusesAServerThatEvicts) {
     DB_NEED(has_redis_server(), "redis-server");
     Server server({"--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"});
     RunningClient client(server.url());
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(soon([&] {
         return client.state().find("maxmemory-policy allkeys-lru") != std::string::npos;
     })) << client.state();
     EXPECT_THAT(client.ask({"SET", "k", "v"}), StartsWith("! "));
@@ -307,18 +306,16 @@ TEST(RedisClient, RefusesAReplicaAndTakesItOncePromoted) {
     Server primary;
     Server replica({"--replicaof", "127.0.0.1 " + std::to_string(primary.port())});
     RunningClient client(replica.url());
-    EXPECT_TRUE(
-        eventually([&] { return client.state().find("is a replica") != std::string::npos; }));
+    EXPECT_TRUE(soon([&] { return client.state().find("is a replica") != std::string::npos; }));
     EXPECT_EQ(replica.ask({"REPLICAOF", "NO", "ONE"}), "OK");
     ASSERT_TRUE(client.comes_up()) << client.state();
     EXPECT_EQ(client.ask({"SET", "k", "v"}), "OK");
     // Demoted under a connection that stays: the write says so, and no more are sent there.
     EXPECT_EQ(replica.ask({"REPLICAOF", "127.0.0.1", std::to_string(primary.port())}), "OK");
     const Script script("return redis.call('SET', KEYS[1], ARGV[1])");
-    EXPECT_TRUE(eventually(
+    EXPECT_TRUE(soon(
         [&] { return client.run(script, {"k"}, {"w"}).find("READONLY") != std::string::npos; }));
-    EXPECT_TRUE(
-        eventually([&] { return client.state().find("is a replica") != std::string::npos; }));
+    EXPECT_TRUE(soon([&] { return client.state().find("is a replica") != std::string::npos; }));
 }
 
 bool run_openssl(const std::string& arguments) {
@@ -355,8 +352,7 @@ TEST(RedisClient, ChecksTheServersCertificate) {
     for (auto& line : lines) EXPECT_EQ(finish(line), 0);
 
     const auto complains = [](RunningClient& client) {
-        return eventually(
-            [&] { return client.state().find("TLS certificate:") != std::string::npos; });
+        return soon([&] { return client.state().find("TLS certificate:") != std::string::npos; });
     };
     options.tls_ca = other_cert;
     RunningClient doubting(options);

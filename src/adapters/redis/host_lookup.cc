@@ -70,6 +70,15 @@ struct HostLookup::Shared {
                       std::string host);
 };
 
+// For as long as the frame lives that waits, however it ends.
+struct HostLookup::Waiting {
+    Waiting(Shared& at, Timer& timer) : shared(at) { shared.waiting = &timer; }
+    ~Waiting() { shared.waiting = nullptr; }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+    Shared& shared;
+};
+
 bool HostLookup::Shared::start(const std::shared_ptr<Shared>& self, const Executor& executor,
                                std::string host) {
     {
@@ -105,7 +114,7 @@ HostLookup::~HostLookup() { close(); }
 void HostLookup::close() {
     const std::scoped_lock lock(shared_->mutex);
     shared_->executor.reset();
-    shared_->waiting = nullptr;
+    if (shared_->waiting != nullptr) shared_->waiting->cancel();
 }
 
 Task<Result<Addresses>> HostLookup::addresses(std::chrono::steady_clock::time_point deadline) {
@@ -123,9 +132,8 @@ Task<Result<Addresses>> HostLookup::addresses(std::chrono::steady_clock::time_po
         if (!shared->is_running) co_return fail(Errc::unavailable, "no thread to look it up with");
     }
     Timer timer(executor, deadline);
-    shared->waiting = &timer;
+    const Waiting waiting(*shared, timer);
     co_await timer.async_wait(asio::redirect_error(use_task, ec));
-    shared->waiting = nullptr;
     if (!shared->answer) co_return fail(Errc::timeout, "timed out looking up the host");
     co_return *std::exchange(shared->answer, std::nullopt);
 }

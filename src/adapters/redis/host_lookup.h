@@ -35,6 +35,8 @@ public:
 
 private:
     struct Shared;
+    struct Waiting;
+
     std::string host_;
     // Shared with the thread that looks up, which nothing can interrupt and which may outlive this.
     std::shared_ptr<Shared> shared_;

@@ -129,7 +129,7 @@ Task<Result<void>> RedisInventory::begin_rebuild(SaleNo sale, Epoch epoch) {
 Task<Result<std::shared_ptr<const StockSignals>>> RedisInventory::install(SaleImage image) {
     using Installed = Result<std::shared_ptr<const StockSignals>>;
     // The process in the upper half: 2^32 installs of one process are more than it lives for.
-    const std::uint64_t attempt = options_.process << 32U | installs_.fetch_add(1);
+    const std::uint64_t attempt = std::uint64_t{options_.process} << 32U | installs_.fetch_add(1);
     ImageInstall installing(here().calls, scripts_, options_.prefix, image, attempt);
     auto status = co_await installing.run();
     if (!status) co_return tl::make_unexpected(std::move(status.error()));

@@ -38,8 +38,8 @@ struct InventoryOptions {
     std::size_t calls_max = 2;
     // Holds of a sale whose record nobody has seen in the log; past them 503. A second's worth.
     std::size_t pending_max = 50'000;
-    // A number that no other process has, for names that must be this process's own.
-    std::uint64_t process = 0;
+    // 32 random bits: part of names that must be this process's own.
+    std::uint32_t process = 0;
     SignalBoard::Callbacks callbacks = {};
     // For operators, one sentence each.
     std::function<void(const std::string&)> tell = {};

@@ -25,7 +25,7 @@ local pending_max = tonumber(ARGV[3])
 local left = remaining_of(sale)
 local left_before = left
 local now = now_ms()
-local pending_count = redis.call('ZCARD', PENDING)
+local pending_count -- read once those are off it that were seen
 
 local sub, byte = string.sub, string.byte
 
@@ -49,7 +49,7 @@ local function with_epoch(record)
 end
 
 -- Reads at once what the attempts will need.
-local function prefetch()
+local function prepare()
   local orders_wanted, users_wanted, keys_wanted = {}, {}, {}
   for i = 4, #ARGV do
     local attempt = ARGV[i]
@@ -67,27 +67,27 @@ local function prefetch()
       settle(ids_in(attempt, 2))
     end
   end
-  orders.prefetch(orders_wanted)
-  bound_keys.prefetch(keys_wanted)
-  if left > 0 then users.prefetch(users_wanted) end -- else nobody looks at them
+  prefetch(orders, orders_wanted)
+  prefetch(bound_keys, keys_wanted)
+  if left > 0 then prefetch(users, users_wanted) end -- else nobody looks at them
 end
 
 local taken = {} -- orders and withdrawals that are pending from now on
 
 local function add_pending(order, record)
-  records.put(order, with_epoch(record))
+  put(records, order, with_epoch(record))
   taken[#taken + 1] = order
   pending_count = pending_count + 1
 end
 
-local function held_answer(order) return records.get(order) and 'Y' or 'S' end
+local function held_answer(order) return get(records, order) and 'Y' or 'S' end
 
 -- Nil when the key is not bound.
 local function bound_answer(key, quantity)
-  local bound = bound_keys.get(key)
+  local bound = get(bound_keys, key)
   if not bound then return nil end
   if bound.quantity ~= quantity then return 'M' end
-  local record = records.get(bound.order)
+  local record = get(records, bound.order)
   return record and 'P' .. record or 'R' .. bound.order
 end
 
@@ -101,37 +101,37 @@ end
 local state = state_answer()
 
 local function take(order, user, key, quantity, record)
-  local holder = users.get(user)
+  local holder = get(users, user)
   local before = NOBODY
   if holder then
     before = holder.latest
-    local hold_before = orders.get(before)
+    local hold_before = get(orders, before)
     if hold_before then
       hold_before.after = order
-      orders.put(before, hold_before)
+      put(orders, before, hold_before)
     else
       before = NOBODY
     end
   end
-  orders.put(order, {user = user, before = before, after = NOBODY, units = quantity})
-  users.put(user, {latest = order, units = (holder and holder.units or 0) + quantity})
-  if key then bound_keys.put(key, {order = order, quantity = quantity}) end
+  put(orders, order, {user = user, before = before, after = NOBODY, units = quantity})
+  put(users, user, {latest = order, units = (holder and holder.units or 0) + quantity})
+  if key then put(bound_keys, key, {order = order, quantity = quantity}) end
   add_pending(order, record)
   left = left - quantity
 end
 
 local function purchase(user, key, record)
   local order, quantity = id_in(record), units_in(record)
-  if orders.get(order) then return held_answer(order) end
+  if get(orders, order) then return held_answer(order) end
   local bound = key and bound_answer(key, quantity)
   if bound then return bound end
   if state then return state end
   if left <= 0 then return '0' end
   if pending_count >= pending_max then return 'O' end
-  local holder = users.get(user)
+  local holder = get(users, user)
   if (holder and holder.units or 0) + quantity > sale.per_user_limit then
     if not holder then return 'l' end
-    local latest = records.get(holder.latest)
+    local latest = get(records, holder.latest)
     return latest and 'L' .. latest or 'l' .. holder.latest
   end
   if quantity > left then return 'F' .. whole(left) end
@@ -141,10 +141,10 @@ end
 
 local function withdraw(record)
   local id, units = id_in(record), units_in(record)
-  if withdrawals.get(id) then return held_answer(id) end
+  if get(withdrawals, id) then return held_answer(id) end
   if units > left then return 'F' .. whole(math.max(left, 0)) end
   if pending_count >= pending_max then return 'O' end
-  withdrawals.put(id, units)
+  put(withdrawals, id, units)
   add_pending(id, record)
   left = left - units
   sale.withdrawing = sale.withdrawing + units
@@ -157,32 +157,33 @@ local function answer_to(attempt)
   if kind == 'k' then
     return purchase(sub(attempt, 2, 17), sub(attempt, 18, 33), sub(attempt, 34))
   end
-  if kind == 'f' then return bound_answer(sub(attempt, 2, 17), tonumber(sub(attempt, 18))) or '-' end
+  if kind == 'f' then
+    return bound_answer(sub(attempt, 2, 17), tonumber(sub(attempt, 18))) or '-'
+  end
   if kind == 'w' then return withdraw(sub(attempt, 2)) end
   return nil
 end
 
 local function write()
-  orders.flush()
-  users.flush()
-  bound_keys.flush()
-  withdrawals.flush()
-  records.flush()
-  local marks = {}
-  for _, order in ipairs(taken) do
-    marks[#marks + 1] = whole(now)
-    marks[#marks + 1] = order
+  flush(orders)
+  flush(users)
+  flush(bound_keys)
+  flush(withdrawals)
+  flush(records)
+  local marks, score = {}, whole(now)
+  for i, order in ipairs(taken) do
+    marks[2 * i - 1] = score
+    marks[2 * i] = order
   end
-  for first = 1, #marks, CHUNK do
-    redis.call('ZADD', PENDING, unpack(marks, first, math.min(first + CHUNK - 1, #marks)))
-  end
+  call_in_chunks('ZADD', PENDING, marks)
   sale.held = sale.held + left_before - left
   sale.moves = sale.moves + #taken
   redis.call('HSET', SALE, 'held', whole(sale.held), 'withdrawing', whole(sale.withdrawing),
              'moves', whole(sale.moves))
 end
 
-prefetch()
+prepare()
+pending_count = redis.call('ZCARD', PENDING)
 local answers = {''}
 for i = 4, #ARGV do
   local answer = answer_to(ARGV[i])

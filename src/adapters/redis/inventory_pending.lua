@@ -7,9 +7,9 @@ if cold then return {cold} end
 local answers = {status_of(sale)}
 local ids = redis.call('ZRANGEBYSCORE', PENDING, '-inf', '(' .. whole(now_ms() - tonumber(ARGV[3])),
                        'LIMIT', '0', ARGV[4])
-records.prefetch(ids)
+prefetch(records, ids)
 for _, id in ipairs(ids) do
-  local record = records.get(id)
+  local record = get(records, id)
   if record then answers[#answers + 1] = record end
 end
 return answers

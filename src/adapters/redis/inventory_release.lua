@@ -13,51 +13,51 @@ local ids = ids_in(ARGV[4], 1)
 local moves = 0
 
 local function leave_line(hold, holder)
-  local before, after = orders.get(hold.before), orders.get(hold.after)
+  local before, after = get(orders, hold.before), get(orders, hold.after)
   if hold.before ~= NOBODY and before then
     before.after = hold.after
-    orders.put(hold.before, before)
+    put(orders, hold.before, before)
   end
   if hold.after ~= NOBODY and after then
     after.before = hold.before
-    orders.put(hold.after, after)
+    put(orders, hold.after, after)
   else
     holder.latest = hold.before
   end
 end
 
 local function release(id)
-  local units = withdrawals.get(id)
+  local units = get(withdrawals, id)
   if units then
-    withdrawals.put(id, false)
+    put(withdrawals, id, false)
     sale.held = sale.held - units
     sale.withdrawing = sale.withdrawing - units
     moves = moves + 1
     return
   end
-  local hold = orders.get(id)
+  local hold = get(orders, id)
   if not hold then return end
-  local holder = users.get(hold.user)
+  local holder = get(users, hold.user)
   if holder.units == hold.units then
-    users.put(hold.user, false)
+    put(users, hold.user, false)
   else
     holder.units = holder.units - hold.units
     leave_line(hold, holder)
-    users.put(hold.user, holder)
+    put(users, hold.user, holder)
   end
-  orders.put(id, false)
+  put(orders, id, false)
   sale.held = sale.held - hold.units
   sale.given_back = sale.given_back + hold.units
   moves = moves + 1
 end
 
-orders.prefetch(ids)
-withdrawals.prefetch(ids)
+prefetch(orders, ids)
+prefetch(withdrawals, ids)
 for _, id in ipairs(ids) do release(id) end
 if moves > 0 then
-  orders.flush()
-  users.flush()
-  withdrawals.flush()
+  flush(orders)
+  flush(users)
+  flush(withdrawals)
   settle(ids) -- nobody needs to append them any more
   sale.moves = sale.moves + moves
   redis.call('HSET', SALE, 'held', whole(sale.held), 'withdrawing', whole(sale.withdrawing),

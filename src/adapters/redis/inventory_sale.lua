@@ -41,9 +41,10 @@ local function read_sale()
 end
 
 -- The life of this server: another after a restart, or when a replica has taken over.
+local RUN_ID, REPLID = 'run_id:', 'master_replid:'
 local function identity()
-  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  local run_id = string.match(redis.call('INFO', 'server'), RUN_ID .. '(%x+)')
+  local replid = string.match(redis.call('INFO', 'replication'), REPLID .. '(%x+)')
   return run_id, replid
 end
 
@@ -51,9 +52,12 @@ end
 local function why_cold(sale)
   if sale.building then return 'cold building ' .. sale.building end
   if not sale.epoch then return 'cold missing 0' end
-  local run_id, replid = identity()
-  if sale.run_id ~= run_id then return 'cold restarted ' .. sale.epoch end
-  if sale.replid ~= replid then return 'cold failed_over ' .. sale.epoch end
+  if not string.find(redis.call('INFO', 'server'), RUN_ID .. sale.run_id, 1, true) then
+    return 'cold restarted ' .. sale.epoch
+  end
+  if not string.find(redis.call('INFO', 'replication'), REPLID .. sale.replid, 1, true) then
+    return 'cold failed_over ' .. sale.epoch
+  end
   return nil
 end
 
@@ -99,88 +103,96 @@ local function take_terms(sale, first)
   return true
 end
 
--- A hash in part: what was read and what changed, written back by flush(). `false`: not there.
+-- A hash in part: what was read and what changed, written back by flush(). A value that is `false`
+-- is not there. `parse` and `format` turn a field's text into its value and back.
 local function table_of(key, parse, format)
-  local self = {values = {}, changed = {}}
-  function self.prefetch(fields)
-    for first = 1, #fields, CHUNK do
-      local last = math.min(first + CHUNK - 1, #fields)
-      local found = redis.call('HMGET', key, unpack(fields, first, last))
-      for i = first, last do
-        local value = found[i - first + 1]
-        self.values[fields[i]] = value and parse(value) or false
-      end
-    end
-  end
-  function self.get(field)
-    local value = self.values[field]
-    if value == nil then
-      value = redis.call('HGET', key, field)
-      value = value and parse(value) or false
-      self.values[field] = value
-    end
-    return value
-  end
-  function self.put(field, value)
-    self.values[field] = value
-    self.changed[field] = true
-  end
-  function self.flush()
-    local set, gone = {}, {}
-    for field in pairs(self.changed) do
-      local value = self.values[field]
-      if value then
-        set[#set + 1] = field
-        set[#set + 1] = format(value)
-      else
-        gone[#gone + 1] = field
-      end
-    end
-    for first = 1, #set, CHUNK do
-      redis.call('HSET', key, unpack(set, first, math.min(first + CHUNK - 1, #set)))
-    end
-    for first = 1, #gone, CHUNK do
-      redis.call('HDEL', key, unpack(gone, first, math.min(first + CHUNK - 1, #gone)))
-    end
-  end
-  return self
+  return {key = key, parse = parse, format = format, values = {}, changed = {}}
 end
 
-local users = table_of(USERS,
-  function(text) return {latest = string.sub(text, 1, 20), units = tonumber(string.sub(text, 21))} end,
-  function(holder) return holder.latest .. whole(holder.units) end)
+local function prefetch(hash, fields)
+  local values, parse = hash.values, hash.parse
+  for first = 1, #fields, CHUNK do
+    local last = math.min(first + CHUNK - 1, #fields)
+    local found = redis.call('HMGET', hash.key, unpack(fields, first, last))
+    for i = first, last do
+      local text = found[i - first + 1]
+      values[fields[i]] = text and parse(text) or false
+    end
+  end
+end
+
+local function get(hash, field)
+  local value = hash.values[field]
+  if value == nil then
+    local text = redis.call('HGET', hash.key, field)
+    value = text and hash.parse(text) or false
+    hash.values[field] = value
+  end
+  return value
+end
+
+local function put(hash, field, value)
+  hash.values[field] = value
+  hash.changed[field] = true
+end
+
+local function call_in_chunks(command, key, arguments)
+  for first = 1, #arguments, CHUNK do
+    redis.call(command, key,
+               unpack(arguments, first, math.min(first + CHUNK - 1, #arguments)))
+  end
+end
+
+local function flush(hash)
+  local set, gone, format = {}, {}, hash.format
+  for field in pairs(hash.changed) do
+    local value = hash.values[field]
+    if value then
+      set[#set + 1] = field
+      set[#set + 1] = format(value)
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  call_in_chunks('HSET', hash.key, set)
+  call_in_chunks('HDEL', hash.key, gone)
+end
+
+local function parse_holder(text)
+  return {latest = string.sub(text, 1, 20), units = tonumber(string.sub(text, 21))}
+end
+local function format_holder(holder) return holder.latest .. whole(holder.units) end
 
 local SHORT = 16 + 7 -- a hold without neighbours: a quantity has seven digits at most
+local function parse_hold(text)
+  local user = string.sub(text, 1, 16)
+  if #text <= SHORT then
+    return {user = user, before = NOBODY, after = NOBODY, units = tonumber(string.sub(text, 17))}
+  end
+  return {user = user, before = string.sub(text, 17, 36), after = string.sub(text, 37, 56),
+          units = tonumber(string.sub(text, 57))}
+end
+local function format_hold(hold)
+  if hold.before == NOBODY and hold.after == NOBODY then return hold.user .. whole(hold.units) end
+  return hold.user .. hold.before .. hold.after .. whole(hold.units)
+end
 
-local orders = table_of(ORDERS,
-  function(text)
-    local user = string.sub(text, 1, 16)
-    if #text <= SHORT then
-      return {user = user, before = NOBODY, after = NOBODY, units = tonumber(string.sub(text, 17))}
-    end
-    return {user = user, before = string.sub(text, 17, 36), after = string.sub(text, 37, 56),
-            units = tonumber(string.sub(text, 57))}
-  end,
-  function(hold)
-    if hold.before == NOBODY and hold.after == NOBODY then return hold.user .. whole(hold.units) end
-    return hold.user .. hold.before .. hold.after .. whole(hold.units)
-  end)
-
-local bound_keys = table_of(BOUND,
-  function(text) return {order = string.sub(text, 1, 20), quantity = tonumber(string.sub(text, 21))} end,
-  function(bound) return bound.order .. whole(bound.quantity) end)
-
+local function parse_bound(text)
+  return {order = string.sub(text, 1, 20), quantity = tonumber(string.sub(text, 21))}
+end
+local function format_bound(bound) return bound.order .. whole(bound.quantity) end
 local function same(value) return value end
+
+local users = table_of(USERS, parse_holder, format_holder)
+local orders = table_of(ORDERS, parse_hold, format_hold)
+local bound_keys = table_of(BOUND, parse_bound, format_bound)
 local withdrawals = table_of(WITHDRAWALS, tonumber, whole)
 local records = table_of(RECORDS, same, same)
 
 -- These orders and withdrawals are not pending (any more).
 local function settle(ids)
-  for first = 1, #ids, CHUNK do
-    local last = math.min(first + CHUNK - 1, #ids)
-    redis.call('ZREM', PENDING, unpack(ids, first, last))
-    redis.call('HDEL', RECORDS, unpack(ids, first, last))
-  end
+  call_in_chunks('ZREM', PENDING, ids)
+  call_in_chunks('HDEL', RECORDS, ids)
 end
 
 -- The order ids in a text of nothing else.

@@ -110,7 +110,9 @@ void Link::came_up() {
 }
 
 void Link::went_down(const std::string& reason) {
-    const std::string why = stall_why_.empty() ? reason : std::exchange(stall_why_, {});
+    // We closed it, and why says more than that it is closed.
+    std::string why = is_retired_ ? retired_why_ : reason;
+    if (!stall_why_.empty()) why = std::exchange(stall_why_, {});
     is_up_ = false;
     is_retired_ = false;
     was_tried_ = true;
@@ -225,18 +227,12 @@ void Link::check() {
 }
 
 Task<void> Link::wait_for_change(SteadyTime deadline) {
+    if (waiters_.size() >= options_.in_flight_max) co_return;
     auto keep = [this, deadline](Resume<bool> resume) {
         waiters_.push_back({std::move(resume), deadline});
         check_by(deadline);
     };
     co_await suspend<bool>(std::move(keep));
-}
-
-Task<bool> Link::wait_until_up(SteadyTime deadline) {
-    while (!is_up() && !is_closed_ && steady_clock::now() < deadline) {
-        co_await wait_for_change(deadline);
-    }
-    co_return is_up();
 }
 
 Task<bool> Link::wait_until_tried(SteadyTime deadline) {

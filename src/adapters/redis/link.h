@@ -50,9 +50,8 @@ public:
     // known. May be awaited beyond the link's end.
     Task<Result<Reply>> call(std::string_view commands, std::size_t skipped, SteadyTime deadline);
 
-    // False at the deadline, or when the link is closed.
-    Task<bool> wait_until_up(SteadyTime deadline);
-    // The same, but false as soon as the first attempt to connect has failed, too.
+    // Waits for the first attempt to connect, if it is still under way, but not past the deadline.
+    // Whether the link is up.
     Task<bool> wait_until_tried(SteadyTime deadline);
 
     // Takes no more calls, lets those in flight end and connects anew: this server said that it is

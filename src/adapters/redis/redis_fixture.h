@@ -84,6 +84,15 @@ private:
     std::filesystem::path path_;
 };
 
+// As eventually(), for what another process does: asking it all the time would only slow it down.
+template <class F> bool soon(F condition) {
+    return eventually([&] {
+        if (condition()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2)); // poll: another process
+        return false;
+    });
+}
+
 using Words = std::vector<std::string>;
 
 // A redis-server without persistence on a port of its own. It ends with the test.
@@ -138,7 +147,7 @@ public:
     // blanks between them. Waits for a server that is just starting.
     [[nodiscard]] std::string ask(const Words& words) const {
         std::string out = "no connection";
-        const bool done = eventually([&] {
+        const bool done = soon([&] {
             const std::unique_ptr<redisContext, void (*)(redisContext*)> context(
                 redisConnect("127.0.0.1", port_), redisFree);
             if (context == nullptr || context->err != 0) return false;
@@ -206,7 +215,7 @@ public:
     Client& operator*() { return *client_; }
     Core& core() { return cores_.at(0); }
 
-    bool comes_up() { return run_on(core(), client_->wait_until_up(kPatience)); }
+    bool comes_up() { return run_on(core(), client_->wait_until_up(Duration(40'000))); }
     // In words, for what a test compares: "OK", "(nil)", "7", "ERR …", "[a b]", "! …" of an Error.
     std::string ask(const Words& words, const std::string& key = {},
                     Duration wait_max = Duration(20'000)) {

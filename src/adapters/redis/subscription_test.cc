@@ -29,10 +29,10 @@ public:
         subscription_.reset();
     }
     bool connects(int times) {
-        return eventually([&] { return connected_ >= times; });
+        return soon([&] { return connected_ >= times; });
     }
     bool hears(const std::string& what) {
-        return eventually([&] { return heard() == what; });
+        return soon([&] { return heard() == what; });
     }
     std::string heard() {
         const std::scoped_lock lock(mutex_);
@@ -67,7 +67,7 @@ TEST(RedisSubscription, ComesBackAndSaysSo) {
     RunningSubscription subscription(options_for(server.url()), {"a"});
     ASSERT_TRUE(subscription.connects(1));
     server.kill();
-    EXPECT_TRUE(eventually([&] { return subscription.state() != "up"; }));
+    EXPECT_TRUE(soon([&] { return subscription.state() != "up"; }));
     server.start();
     ASSERT_TRUE(subscription.connects(2));
     EXPECT_EQ(server.ask({"PUBLISH", "a", "again"}), "1");
@@ -83,7 +83,7 @@ TEST(RedisSubscription, NoticesASilentServer) {
     RunningSubscription subscription(options, {"a"});
     ASSERT_TRUE(subscription.connects(1));
     server.freeze();
-    EXPECT_TRUE(eventually([&] { return subscription.state() != "up"; }));
+    EXPECT_TRUE(soon([&] { return subscription.state() != "up"; }));
     server.thaw();
     EXPECT_TRUE(subscription.connects(2));
 }
@@ -92,7 +92,7 @@ TEST(RedisSubscription, SaysThatItMayNot) {
     DB_NEED(has_redis_server(), "redis-server");
     Server server({"--user", "shop", "on", ">s", "~*", "resetchannels", "&mine", "+@all"});
     RunningSubscription subscription(options_for("redis://shop:s@" + server.host_port()), {"a"});
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(soon([&] {
         return subscription.state().find("refuses to subscribe: NOPERM") != std::string::npos;
     }));
 }

@@ -16,7 +16,7 @@ namespace {
 
 using fixture::barrier;
 using fixture::order;
-using fixture::ScratchFile;
+using fixture::ScratchStore;
 using fixture::Snapshot;
 
 constexpr std::size_t kSales = 3;
@@ -81,7 +81,8 @@ private:
 
 class StoreRun {
 public:
-    StoreRun() {
+    explicit StoreRun(const ScratchStore& file) : file_(file) {
+        file_.clear();
         writers_[0] = {file_.open_bound(), LogPosition(1)};
         for (std::size_t i = 0; i < kSales; ++i) {
             const Units stock = *rc::gen::inRange<Units>(0, 60);
@@ -264,7 +265,7 @@ private:
         RC_ASSERT(stored == expected);
     }
 
-    ScratchFile file_;
+    const ScratchStore& file_;
     std::array<Writer, 2> writers_;
     Model model_;
     std::map<SaleNo, std::string> names_;
@@ -272,9 +273,15 @@ private:
     std::uint64_t made_ = 0;
 };
 
-TEST(Books, BalanceWhateverIsAppliedInWhateverOrder) {
-    const bool holds = rc::check("the store is what the model says", [] {
-        StoreRun run;
+class BooksTest : public fixture::StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, BooksTest, testing::ValuesIn(fixture::kAllDialects),
+                         fixture::suffix_of);
+
+TEST_P(BooksTest, BalanceWhateverIsAppliedInWhateverOrder) {
+    const ScratchStore file(GetParam());
+    static_cast<void>(file.open());
+    const bool holds = rc::check("the store is what the model says", [&file] {
+        StoreRun run(file);
         const int steps = *rc::gen::inRange(1, 40);
         for (int i = 0; i < steps; ++i) run.step();
         run.finish();

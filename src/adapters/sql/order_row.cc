@@ -25,16 +25,14 @@ Result<Order> OrderRow::order() const {
     return order;
 }
 
-Result<Order> select_order(soci::session& session, const OrderId& id) {
+Result<Order> select_order(Session& session, const OrderId& id) {
     OrderRow row;
     const std::string wanted = id.text();
-    soci::statement select(session);
+    soci::statement select(session.soci());
     row.bind(select);
     select.exchange(soci::use(wanted, "id"));
-    select.alloc();
-    select.prepare(std::string(text::select_order_columns) + " WHERE id = :id");
-    select.define_and_bind();
-    if (!select.execute(true)) return fail(Errc::not_found, "order " + wanted);
+    const std::string sql = session.text(text::select_order_columns) + " WHERE id = :id";
+    if (!Session::execute_bound(select, sql)) return fail(Errc::not_found, "order " + wanted);
     return row.order();
 }
 

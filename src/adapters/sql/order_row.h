@@ -34,6 +34,6 @@ struct OrderRow {
 };
 
 // Errc::not_found.
-[[nodiscard]] Result<Order> select_order(soci::session& session, const OrderId& id);
+[[nodiscard]] Result<Order> select_order(Session& session, const OrderId& id);
 
 } // namespace doorbuster::sql

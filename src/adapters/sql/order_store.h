@@ -1,11 +1,15 @@
-// The order store in an SQL database, through SOCI. Sessions come from a pool; the order writer has
-// one of its own, with its statements prepared once.
+// The order store in an SQL database, through SOCI: SQLite, PostgreSQL, MySQL or MariaDB. Sessions
+// come from a pool; the order writer has one of its own. Several processes may use a store in
+// PostgreSQL or MySQL at once: rows are locked, versions guard them. A call that fails because the
+// database is away or a transaction was a victim is made again for a bounded time; then it is
+// Errc::unavailable, and the call may be made again whatever became of it.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "ports/order_store.h"
 #include "runtime/clock.h"
@@ -15,11 +19,29 @@ namespace doorbuster::sql {
 enum class StoreMode { serve, read_only };
 
 struct OrderStoreOptions {
-    std::string sqlite_path;
+    std::string url;           // see store_url.h; a path alone is SQLite's
     std::size_t pool_size = 4; // sessions for everything but the writer
     StoreMode mode = StoreMode::serve;
-    const Clock* clock = nullptr; // the store's own; null: the system's. Outlives the store
-    bool with_events = false;     // write the outbox: somebody reads it
+    // What the store decides by; outlives it. Null: the database's own clock, so that all processes
+    // have one; SQLite: the system's.
+    const Clock* clock = nullptr;
+    bool with_events = false; // write the outbox: somebody reads it
+};
+
+class Pool; // pool.h
+
+// An order that could not be stored, for an operator.
+struct DeadLetter {
+    OrderId order; // of a record that is none: a name that the store gave it
+    SaleNo sale;
+    std::string user;
+    std::string key;
+    Units quantity = 0;
+    std::string cause;
+    std::string raw; // the record's bytes in hexadecimal, where they are no order; cut
+    TimePoint at;
+    std::optional<TimePoint> dropped_at; // an operator gave it up: it holds no units any more
+    std::string drop_cause;
 };
 
 class SqlOrderStore final : public OrderStore {
@@ -69,6 +91,17 @@ public:
                                                 std::size_t limit) override;
     [[nodiscard]] Result<Books> books(const std::optional<std::string>& sale) override;
 
+    // Dead letters by id, behind `after`, dropped ones too; at most `limit`.
+    [[nodiscard]] Result<std::vector<DeadLetter>> dead_letters(const std::optional<OrderId>& after,
+                                                               std::size_t limit);
+    // Stores the order as the writer would have, with its units. Errc::not_found;
+    // Errc::wrong_state: it is dropped, it is no order, its sale is not there or has no room for
+    // it, or the database does not take it still (the message says which).
+    [[nodiscard]] Result<Order> replay_dead_letter(const OrderId& order);
+    // Gives the order up: its units are for sale again (it leaves a give-back row). Doing it again
+    // changes nothing. Errc::not_found.
+    [[nodiscard]] Result<GiveBack> drop_dead_letter(const OrderId& order, const std::string& cause);
+
     [[nodiscard]] Connections connections() const override;
     [[nodiscard]] Result<void> ping() override;
 
@@ -76,13 +109,10 @@ private:
     friend class SqlEventOutbox; // writes to the same file, in turn
 
     class Writer; // the writer's session; writer.cc
-    class Pool;   // order_store.cc
-    class Lease;
 
     SqlOrderStore();
 
-    std::string name_; // for messages: the file
-    const Clock* clock_ = nullptr;
+    const Clock* clock_ = nullptr; // null: the database's
     bool with_events_ = false;
     std::unique_ptr<Pool> pool_;
     std::unique_ptr<Writer> writer_;

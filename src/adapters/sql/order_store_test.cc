@@ -2,13 +2,9 @@
 #include "adapters/sql/order_store.h"
 
 #include <array>
-#include <fstream>
 #include <gtest/gtest.h>
-#include <iterator>
-#include <sqlite3.h>
 
 #include "adapters/sql/store_fixture.h"
-#include "runtime/clock.h"
 
 namespace doorbuster::sql {
 namespace {
@@ -17,22 +13,13 @@ using fixture::add_sale;
 using fixture::apply_next;
 using fixture::kNow;
 using fixture::order;
-using fixture::ScratchFile;
+using fixture::ScratchStore;
 using fixture::Snapshot;
+using fixture::StoreTest;
 
-// Behind the store's back.
-void run_sql(const ScratchFile& file, const char* sql) {
-    sqlite3* database = nullptr;
-    ASSERT_EQ(sqlite3_open(file.path().c_str(), &database), SQLITE_OK);
-    EXPECT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK)
-        << sqlite3_errmsg(database);
-    sqlite3_close(database);
-}
-
-std::string bytes_of(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
+class OrderStoreTest : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, OrderStoreTest, testing::ValuesIn(fixture::kAllDialects),
+                         fixture::suffix_of);
 
 std::vector<std::uint64_t> numbers_of(const Result<OrderPage>& page) {
     std::vector<std::uint64_t> numbers;
@@ -46,8 +33,8 @@ std::vector<std::uint64_t> numbers_of(const Result<OrderPage>& page) {
 
 using Numbers = std::vector<std::uint64_t>;
 
-TEST(OrderStore, BelongsToOneLog) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, BelongsToOneLog) {
+    const ScratchStore file(GetParam());
     {
         const auto store = file.open();
         EXPECT_EQ(store->log_binding()->log_id, "");
@@ -60,180 +47,45 @@ TEST(OrderStore, BelongsToOneLog) {
     EXPECT_EQ(file.open()->log_binding()->log_id, "log-a");
 }
 
-// The sections of schema.sql before that of `version`.
-std::string schema_before(int version) {
-    const auto here = std::filesystem::path(__FILE__).parent_path();
-    const std::string schema = bytes_of(here / "schema.sql");
-    const auto end = schema.find("-- version: " + std::to_string(version) + "\n");
-    EXPECT_NE(end, std::string::npos);
-    return schema.substr(0, end);
-}
-
-// What version 1 wrote: a sale of ten with three orders, two of them with a payment to come, and
-// one that could not be stored.
-void make_version_1(const ScratchFile& file) {
-    std::string sql = "PRAGMA journal_mode=WAL;" + schema_before(2) +
-                      "INSERT INTO doorbuster_schema VALUES (1);"
-                      "INSERT INTO order_log VALUES ('log-1', 5);"
-                      "INSERT INTO sales (no, id, title, stock, sold, per_user_limit,"
-                      " per_user_limit_ever, starts_at, payment_timeout_ms, paused, terms_version,"
-                      " version, log_accepted_orders, log_accepted_units, created_as)"
-                      " VALUES (1, 's', 'Title', 10, 6, 5, 5, 0, 1000, 0, 1, 1, 4, 7, 's');"
-                      "INSERT INTO sale_changes VALUES (1, 'key', 'request');"
-                      "INSERT INTO dead_letters VALUES ('" +
-                      order(SaleNo(1), 4).order.text() + "', 1, 'user4', 1, '', 'cause');";
-    for (std::uint64_t n = 1; n <= 3; ++n) {
-        const LogRecord sold = order(SaleNo(1), n);
-        const auto created_at = kNow.time_since_epoch().count() + static_cast<std::int64_t>(n);
-        const std::string expires_at = n == 1 ? "NULL" : std::to_string(created_at + 1'000);
-        sql += "INSERT INTO orders (id, sale_no, user_id, quantity, status, created_at,"
-               " expires_at, idempotency_key) VALUES ('" +
-               sold.order.text() + "', 1, '" + sold.user + "', " + std::to_string(n) + ", 2, " +
-               std::to_string(created_at) + ", " + expires_at + ", '" + sold.key + "');";
-    }
-    run_sql(file, sql.c_str());
-}
-
-TEST(OrderStore, UpgradesAStoreOfVersion1AndKeepsItsRows) {
-    const ScratchFile file;
-    make_version_1(file);
-    ManualClock clock(kNow);
-    for (int start = 1; start <= 2; ++start) { // the second finds nothing to upgrade
-        auto store = SqlOrderStore::open({file.path(), 2, StoreMode::serve, &clock, true});
-        ASSERT_TRUE(store.has_value()) << store.error().message();
-        ASSERT_TRUE((*store)->adopt());
-        EXPECT_EQ((*store)->log_binding()->log_id, "log-1");
-        EXPECT_EQ((*store)->log_binding()->next.at(kOnlyPartition), LogPosition(5));
-        EXPECT_EQ((*store)->find_change(SaleNo(1), "key"), "request");
-        const SaleBooks books = fixture::books_of(**store, "s");
-        EXPECT_EQ(books.sale.terms.stock, 10);
-        EXPECT_EQ(books.sale.sold, 6);
-        EXPECT_EQ(books.orders[static_cast<std::size_t>(OrderStatus::confirmed)], 3);
-        EXPECT_EQ(books.units[static_cast<std::size_t>(OrderStatus::confirmed)], 6);
-        EXPECT_EQ(books.dead_letter_units, 1);
-        EXPECT_EQ(books.log_accepted_units, 7);
-        EXPECT_EQ(books.give_backs, 0);
-        EXPECT_TRUE((*store)->journal(SaleNo(1), 0, 10)->empty());
-        const auto kept = (*store)->find_order(order(SaleNo(1), 2).order);
-        ASSERT_TRUE(kept.has_value());
-        EXPECT_EQ(kept->user, "user2");
-        EXPECT_EQ(kept->key, "key2");
-        EXPECT_EQ(kept->quantity, 2);
-        EXPECT_EQ(kept->version, 1);
-        EXPECT_EQ(kept->expires_at, kNow + Duration(1'002));
-    }
-    EXPECT_TRUE(SqlOrderStore::open({file.path(), 1, StoreMode::read_only}).has_value());
-}
-
-TEST(OrderStore, GoesOnWithTheOrdersOfVersion1) {
-    const ScratchFile file;
-    make_version_1(file);
-    ManualClock clock(kNow);
-    auto opened = SqlOrderStore::open({file.path(), 2, StoreMode::serve, &clock, true});
-    ASSERT_TRUE(opened.has_value()) << opened.error().message();
-    SqlOrderStore& store = **opened;
-    const auto id = [](std::uint64_t n) { return order(SaleNo(1), n).order; };
-    const std::array<OrderChange, 2> pays = {
-        {{id(1), OrderAction::pay, "p-1"}, {id(2), OrderAction::pay, "p-2"}}};
-    const auto paid = store.change_orders(pays);
-    ASSERT_TRUE(paid.has_value()) << paid.error().message();
-    EXPECT_EQ(paid->changes[0].verdict, ChangeVerdict::refused) << "it was sold without a payment";
-    EXPECT_EQ(paid->changes[1].verdict, ChangeVerdict::done);
-    EXPECT_EQ(fixture::status_of(store, id(2)), OrderStatus::paid);
-
-    EXPECT_EQ(store.expire_due(10)->next_due, kNow + Duration(1'003));
-    clock.advance(Duration(1'003));
-    const auto expired = store.expire_due(10);
-    ASSERT_TRUE(expired.has_value()) << expired.error().message();
-    ASSERT_EQ(expired->given_back.size(), 1U);
-    EXPECT_EQ(expired->given_back[0].orders, std::vector<OrderId>{id(3)});
-    EXPECT_EQ(fixture::status_of(store, id(3)), OrderStatus::expired);
-    EXPECT_EQ(fixture::books_of(store, "s").sale.sold, 3);
-    EXPECT_EQ(fixture::books_of(store, "s").give_backs, 1);
-
-    // A new order of the sale has a payment step, and the sale goes on changing.
-    ASSERT_TRUE(apply_next(store, {order(SaleNo(1), 5)}).has_value());
-    EXPECT_EQ(store.find_order(id(5))->expires_at, clock.now() + Duration(1'000));
-    const auto restock = [](StoredSale& sale) -> Result<void> {
-        ++sale.terms.stock;
-        return {};
-    };
-    ASSERT_TRUE(store.change_sale("s", restock, {}, {"tester", "restocked"}).has_value());
-    EXPECT_EQ(store.journal(SaleNo(1), 0, 10)->size(), 1U);
-}
-
-TEST(OrderStore, SaysWhatToDoAboutAVersion1ThatIsOnlyRead) {
-    const ScratchFile file;
-    make_version_1(file);
-    const std::string before = bytes_of(file.path());
-    const auto reader = SqlOrderStore::open({file.path(), 1, StoreMode::read_only});
-    ASSERT_FALSE(reader.has_value());
-    EXPECT_TRUE(reader.error().is(Errc::wrong_state));
-    EXPECT_NE(reader.error().message().find("doorbuster serve"), std::string::npos)
-        << reader.error().message();
-    EXPECT_EQ(bytes_of(file.path()), before);
-}
-
-TEST(OrderStore, LeavesANewerSchemaAlone) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, LeavesANewerSchemaAlone) {
+    const ScratchStore file(GetParam());
     static_cast<void>(file.open());
-    run_sql(file, "UPDATE doorbuster_schema SET schema_version = 1000");
-    const std::string before = bytes_of(file.path());
+    file.run_sql("UPDATE doorbuster_schema SET schema_version = 1000");
     for (const StoreMode mode : {StoreMode::serve, StoreMode::read_only}) {
-        const auto store = SqlOrderStore::open({file.path(), 1, mode});
+        const auto store = SqlOrderStore::open({file.url(), 1, mode});
         ASSERT_FALSE(store.has_value());
         EXPECT_TRUE(store.error().is(Errc::too_new));
     }
-    EXPECT_EQ(bytes_of(file.path()), before);
+    EXPECT_EQ(file.number("SELECT schema_version FROM doorbuster_schema"), 1'000);
 }
 
-TEST(OrderStore, IsNotTakenForAStoreWhenItIsNone) {
-    const ScratchFile file;
-    std::ofstream(file.path()) << std::string(8192, 'x');
-    const auto store = SqlOrderStore::open({file.path(), 1, StoreMode::serve});
-    ASSERT_FALSE(store.has_value());
-    EXPECT_TRUE(store.error().is(Errc::corrupt)) << store.error().message();
-}
-
-TEST(OrderStore, IsNotMadeByReadingIt) {
-    const ScratchFile file;
-    EXPECT_FALSE(SqlOrderStore::open({file.path(), 1, StoreMode::read_only}).has_value());
-    EXPECT_FALSE(std::filesystem::exists(file.path()));
-    run_sql(file, "CREATE TABLE other (a)");
-    const auto other = SqlOrderStore::open({file.path(), 1, StoreMode::read_only});
+TEST_P(OrderStoreTest, IsNotMadeByReadingIt) {
+    const ScratchStore file(GetParam());
+    file.run_sql("CREATE TABLE other (a INTEGER)");
+    const auto other = SqlOrderStore::open({file.url(), 1, StoreMode::read_only});
     ASSERT_FALSE(other.has_value());
-    EXPECT_TRUE(other.error().is(Errc::not_found));
+    EXPECT_TRUE(other.error().is(Errc::not_found)) << other.error().message();
 }
 
-TEST(OrderStore, WritesNothingWhenItIsReadOnly) {
-    const ScratchFile file;
-    SaleNo sale;
-    {
-        const auto store = file.open_bound();
-        sale = add_sale(*store, "s", 10);
-        ASSERT_TRUE(apply_next(*store, {order(sale, 1)}).has_value());
-    }
-    const std::string before = bytes_of(file.path());
-    {
-        const auto reader = file.open(StoreMode::read_only);
-        EXPECT_EQ(reader->find_sale("s")->sold, 1);
-        EXPECT_TRUE(reader->find_order(order(sale, 1).order).has_value());
-        EXPECT_EQ(reader->books({})->sales.size(), 1U);
-        EXPECT_EQ(reader->log_binding()->next.at(kOnlyPartition), LogPosition(2));
-        EXPECT_FALSE(reader->create_sale(fixture::terms("t", 1), "t", "tester").has_value());
-        EXPECT_FALSE(reader->next_epochs({}).has_value());
-        const auto change = [](StoredSale& stored) -> Result<void> {
-            ++stored.terms.stock;
-            return {};
-        };
-        EXPECT_FALSE(reader->change_sale("s", change, {}, {"tester", "edited"}).has_value());
-    }
-    EXPECT_EQ(bytes_of(file.path()), before);
-    EXPECT_EQ(file.open()->find_sale("s")->terms.stock, 10);
+TEST_P(OrderStoreTest, WritesNothingWhenItIsReadOnly) {
+    const ScratchStore file(GetParam());
+    const auto store = file.open_bound();
+    const SaleNo sale = add_sale(*store, "s", 10);
+    ASSERT_TRUE(apply_next(*store, {order(sale, 1)}).has_value());
+    const auto reader = file.open(StoreMode::read_only);
+    EXPECT_EQ(reader->find_sale("s")->sold, 1);
+    EXPECT_TRUE(reader->find_order(order(sale, 1).order).has_value());
+    EXPECT_EQ(reader->books({})->sales.size(), 1U);
+    EXPECT_FALSE(reader->create_sale(fixture::terms("t", 1), "t", "tester").has_value());
+    EXPECT_FALSE(reader->next_epochs({}).has_value());
+    const std::array<OrderChange, 1> cancel = {{{order(sale, 1).order, OrderAction::cancel, ""}}};
+    static_cast<void>(reader->change_orders(cancel));
+    EXPECT_EQ(store->find_sale("s")->sold, 1);
+    EXPECT_EQ(store->list_sales("", 10)->size(), 1U);
 }
 
-TEST(OrderStore, IsReadWhileAnotherWritesIt) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, IsReadWhileAnotherWritesIt) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 10);
     const auto reader = file.open(StoreMode::read_only);
@@ -243,8 +95,8 @@ TEST(OrderStore, IsReadWhileAnotherWritesIt) {
     EXPECT_EQ(reader->books("s")->sales[0].sale.sold, 2);
 }
 
-TEST(OrderStore, FindsNoOrderThatIsNotThere) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, FindsNoOrderThatIsNotThere) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const auto none = store->find_order(order(SaleNo(1), 1).order);
     ASSERT_FALSE(none.has_value());
@@ -254,8 +106,8 @@ TEST(OrderStore, FindsNoOrderThatIsNotThere) {
     EXPECT_TRUE(books.error().is(Errc::not_found));
 }
 
-TEST(OrderStore, ListsASalesOrdersOldestFirst) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, ListsASalesOrdersOldestFirst) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo before = add_sale(*store, "before", 100);
     const SaleNo sale = add_sale(*store, "s", 7); // the eighth is refused
@@ -293,8 +145,8 @@ TEST(OrderStore, ListsASalesOrdersOldestFirst) {
     EXPECT_EQ(list(filter, 0, 100), Numbers{});
 }
 
-TEST(OrderStore, SaysWhetherAListGoesOn) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, SaysWhetherAListGoesOn) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 10);
     ASSERT_TRUE(apply_next(*store, {order(sale, 1), order(sale, 2), order(sale, 3)}));
@@ -311,9 +163,9 @@ TEST(OrderStore, SaysWhetherAListGoesOn) {
     EXPECT_EQ(store->list_orders(SaleNo(99), confirmed, {}, 1)->next, std::nullopt);
 }
 
-TEST(OrderStore, LooksForARareOrderInShortSteps) {
+TEST_P(OrderStoreTest, LooksForARareOrderInShortSteps) {
     constexpr std::uint64_t kOrders = 45'000; // at 20'000 a step: two and a bit
-    const ScratchFile file;
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", kOrders);
     const SaleNo other = add_sale(*store, "other", 1);
@@ -339,9 +191,9 @@ TEST(OrderStore, LooksForARareOrderInShortSteps) {
     EXPECT_EQ(nothing->next, order(sale, 20'000).order);
 }
 
-TEST(OrderStore, TellsARebuildEverythingInOrder) {
+TEST_P(OrderStoreTest, TellsARebuildEverythingInOrder) {
     constexpr std::uint64_t kOrders = 5'000; // more than are fetched at once
-    const ScratchFile file;
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo first = add_sale(*store, "z-first", kOrders);
     const SaleNo second = add_sale(*store, "a-second", 3);
@@ -381,8 +233,8 @@ TEST(OrderStore, TellsARebuildEverythingInOrder) {
     EXPECT_EQ(one.lines[0], all.lines[1]);
 }
 
-TEST(OrderStore, LeavesOutTheOrdersOfSalesThatWereClosedLongAgo) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, LeavesOutTheOrdersOfSalesThatWereClosedLongAgo) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo old = add_sale(*store, "old", 10);
     const SaleNo recent = add_sale(*store, "recent", 10);
@@ -407,8 +259,8 @@ TEST(OrderStore, LeavesOutTheOrdersOfSalesThatWereClosedLongAgo) {
     EXPECT_EQ(snapshot.lines[2].size(), 1U);
 }
 
-TEST(OrderStore, NamesTheBuyersAboveTheLimit) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, NamesTheBuyersAboveTheLimit) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 100, 3);
     std::vector<LogRecord> batch;
@@ -422,8 +274,8 @@ TEST(OrderStore, NamesTheBuyersAboveTheLimit) {
     EXPECT_EQ(books->sales[0].per_user_limit_ever, 3);
 }
 
-TEST(OrderStore, TellsItsConnections) {
-    const ScratchFile file;
+TEST_P(OrderStoreTest, TellsItsConnections) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     EXPECT_TRUE(store->ping().has_value());
     EXPECT_EQ(store->connections().in_use, 0U);

@@ -1,27 +1,31 @@
 #include "adapters/sql/outbox.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
 #include <mutex>
 #include <utility>
 
 #include "adapters/sql/order_row.h"
 #include "adapters/sql/pool.h"
-#include "adapters/sql/session.h"
+#include "adapters/sql/rows.h"
 #include "adapters/sql/sql_text.h"
 
 namespace doorbuster::sql {
 namespace {
 
+using Kind = Transaction::Kind;
+
 // Not the writer's five seconds: the dispatcher tries again by itself, and must be able to stop.
 constexpr int kBusyWaitSeconds = 1;
+constexpr Integer kNumberedAtOnce = 2'000;
 constexpr Integer kHeldMax = 10'000; // old events that are kept: what one prune steps over
 
-std::vector<EndpointRecord> select_endpoints(soci::session& session, const std::string& tail) {
+std::vector<EndpointRecord> select_endpoints(Session& session, const std::string& tail) {
     EndpointRecord record;
-    Integer no = 0, cursor = 0, state = 0, since = 0, delivered = 0, parked = 0;
+    Integer no = 0, cursor = 0, state = 0, since = 0, delivered = 0, parked = 0, revision = 0;
     Nullable<Integer> failing_since;
-    soci::statement select(session);
+    soci::statement select(session.soci());
     select.exchange(soci::into(no));
     select.exchange(soci::into(record.url));
     select.exchange(soci::into(cursor));
@@ -31,18 +35,18 @@ std::vector<EndpointRecord> select_endpoints(soci::session& session, const std::
     select.exchange(soci::into(failing_since.value, failing_since.indicator));
     select.exchange(soci::into(record.last_error));
     select.exchange(soci::into(delivered));
+    select.exchange(soci::into(revision));
     select.exchange(soci::into(parked));
-    select.alloc();
-    select.prepare(std::string(text::select_endpoint_columns) + "\n" + tail);
-    select.define_and_bind();
+    const std::string sql = session.text(text::select_endpoint_columns) + "\n" + tail;
     std::vector<EndpointRecord> records;
-    for (bool more = select.execute(true); more; more = select.fetch()) {
+    for (bool more = Session::execute_bound(select, sql); more; more = select.fetch()) {
         record.no = no;
         record.cursor = cursor;
         record.state = static_cast<EndpointState>(state);
         record.since = from_ms(since);
         record.failing_since = from_ms(failing_since.get());
         record.delivered = delivered;
+        record.revision = revision;
         record.parked = parked;
         records.push_back(record);
     }
@@ -91,90 +95,168 @@ struct EventRow {
     }
 };
 
-void write_aside(soci::session& session, Integer endpoint, const DeliveryProgress::Aside& row) {
+void write_aside(Session& session, Integer endpoint, const DeliveryProgress::Aside& row) {
     const Integer seq = row.seq;
     const auto state = static_cast<Integer>(row.state);
     const Integer attempts = row.attempts;
     Nullable<Integer> failing_since(to_ms(row.failing_since));
-    session << text::set_aside, soci::use(seq, "seq"), soci::use(endpoint, "endpoint"),
-        soci::use(state, "state"), soci::use(attempts, "attempts"),
-        soci::use(failing_since.value, failing_since.indicator, "failing_since"),
-        soci::use(row.last_error, "last_error");
+    session.run(text::set_aside, soci::use(seq, "seq"), soci::use(endpoint, "endpoint"),
+                soci::use(state, "state"), soci::use(attempts, "attempts"),
+                soci::use(failing_since.value, failing_since.indicator, "failing_since"),
+                soci::use(row.last_error, "last_error"));
 }
 
-void write_endpoint(soci::session& session, const EndpointRecord& record) {
+// False: an operator did something to it since it was read.
+bool write_endpoint(Session& session, const EndpointRecord& record) {
     const Integer no = record.no;
     const Integer done_seq = record.cursor;
     const auto state = static_cast<Integer>(record.state);
     const Integer since = to_ms(record.since);
     Nullable<Integer> failing_since(to_ms(record.failing_since));
     const Integer delivered = record.delivered;
-    session << text::save_endpoint, soci::use(done_seq, "done_seq"), soci::use(state, "state"),
-        soci::use(since, "since"), soci::use(record.reason, "reason"),
-        soci::use(failing_since.value, failing_since.indicator, "failing_since"),
-        soci::use(record.last_error, "last_error"), soci::use(delivered, "delivered"),
-        soci::use(no, "no");
+    const Integer revision = record.revision;
+    return session.run(
+               text::save_endpoint, soci::use(done_seq, "done_seq"), soci::use(state, "state"),
+               soci::use(since, "since"), soci::use(record.reason, "reason"),
+               soci::use(failing_since.value, failing_since.indicator, "failing_since"),
+               soci::use(record.last_error, "last_error"), soci::use(delivered, "delivered"),
+               soci::use(no, "no"), soci::use(revision, "revision")) == 1;
 }
 
 // The first event at or behind a moment.
-std::optional<Integer> first_event_since(soci::session& session, Integer since) {
+std::optional<Integer> first_event_since(Session& session, Integer since) {
     Integer first = 0;
-    session << text::select_event_since, soci::into(first), soci::use(since, "since");
-    if (!session.got_data()) return std::nullopt;
+    if (!session.read(text::select_event_since, soci::into(first), soci::use(since, "since"))) {
+        return std::nullopt;
+    }
     return first;
+}
+
+// Moves the oldest new events behind those that are numbered; how many. Holding the outbox's head,
+// so that the numbers are seen in their order, whoever gives them. An order's events keep theirs:
+// the second of them was written after the first could be seen.
+Integer number_events(Session& session) {
+    Integer last = 0;
+    session.read(text::lock_outbox, soci::into(last));
+    Rows::Numbers id, seq, version, status, at;
+    Rows::Texts order;
+    Integer new_id = 0, new_version = 0, new_status = 0, new_at = 0;
+    std::string new_order;
+    session.each(
+        text::select_new_events,
+        [&] {
+            id.push_back(new_id);
+            seq.push_back(++last);
+            order.push_back(new_order);
+            version.push_back(new_version);
+            status.push_back(new_status);
+            at.push_back(new_at);
+        },
+        soci::into(new_id), soci::into(new_order), soci::into(new_version), soci::into(new_status),
+        soci::into(new_at), soci::use(kNumberedAtOnce, "rows"));
+    if (id.empty()) return 0;
+    Rows numbered(id.size());
+    numbered.add("seq", seq).add("order_id", order).add("version", version);
+    numbered.add("status", status).add("at", at).run(session, text::insert_numbered);
+    Rows(id.size()).add("id", id).run(session, text::delete_new_event);
+    session.run(text::move_outbox, soci::use(last, "last_seq"));
+    return static_cast<Integer>(id.size());
+}
+
+bool has_new_events(Session& session) {
+    Integer id = 0, version = 0, status = 0, at = 0;
+    std::string order;
+    const Integer one = 1;
+    return session.read(text::select_new_events, soci::into(id), soci::into(order),
+                        soci::into(version), soci::into(status), soci::into(at),
+                        soci::use(one, "rows"));
 }
 
 } // namespace
 
-class SqlEventOutbox::Session {
+class SqlEventOutbox::Channel {
 public:
-    Session(const std::string& path, SharedWrites& turns)
-        : path_(path),
-          writes_(turns),
-          session_(soci::sqlite3,
-                   "dbname=\"" + path + "\" timeout=" + std::to_string(kBusyWaitSeconds)) {
-        // A commit that a power cut takes back is a few events that are sent twice: not worth a
-        // sync, for which purchases would have to wait.
-        session_ << "PRAGMA synchronous=NORMAL";
-        session_ << "PRAGMA wal_autocheckpoint=0";
+    Channel(const StoreUrl& url, SharedWrites& writes) : writes_(writes), session_(url, options()) {
+        session_.open();
     }
 
-    [[nodiscard]] const std::string& path() const { return path_; }
-    [[nodiscard]] soci::session& sql() { return session_; }
-    [[nodiscard]] SharedWrites& writes() { return writes_; }
-    [[nodiscard]] std::mutex& mutex() { return mutex_; }
-
-    void wrote(std::size_t rows) { writes_.wrote(session_, rows); }
+    template <class Work> auto transact(const char* doing, Transaction::Kind kind, Work work) {
+        const std::lock_guard lock(mutex_);
+        return sql::transact(session_, writes_, doing, kind, std::move(work));
+    }
+    // Of what runs in transact().
+    [[nodiscard]] bool is_leading() const {
+        return !session_.is_shared() || led_connection_ == session_.connection();
+    }
+    void lead() { led_connection_ = session_.connection(); }
 
 private:
-    std::string path_;
+    static SessionOptions options() {
+        SessionOptions options;
+        options.busy_wait_s = kBusyWaitSeconds;
+        // A commit that a power cut takes back is a few events that are sent twice: not worth a
+        // sync, for which purchases would have to wait.
+        options.is_synced = false;
+        return options;
+    }
+
     SharedWrites& writes_;
-    soci::session session_;
-    std::mutex mutex_;
+    std::mutex mutex_; // guards the rest
+    Session session_;
+    std::uint64_t led_connection_ = 0; // the server took our lead from us with any other
 };
 
-SqlEventOutbox::SqlEventOutbox(std::unique_ptr<Session> session) : session_(std::move(session)) {}
+SqlEventOutbox::SqlEventOutbox(std::unique_ptr<Channel> channel) : channel_(std::move(channel)) {}
 SqlEventOutbox::~SqlEventOutbox() = default;
 
 Result<std::unique_ptr<SqlEventOutbox>> SqlEventOutbox::open(SqlOrderStore& store) {
     using Opened = std::unique_ptr<SqlEventOutbox>;
-    return guarded(store.name_, "opening the outbox", [&]() -> Result<Opened> {
-        return Opened(
-            new SqlEventOutbox(std::make_unique<Session>(store.name_, store.pool_->writes())));
+    const StoreUrl& url = store.pool_->url();
+    return guarded(url, "opening the outbox", [&]() -> Result<Opened> {
+        Opened outbox(new SqlEventOutbox(std::make_unique<Channel>(url, store.pool_->writes())));
+        outbox->is_shared_ = url.dialect != Dialect::sqlite;
+        return outbox;
     });
 }
 
-template <class F> auto SqlEventOutbox::with_session(const char* doing, F f) {
-    const std::lock_guard lock(session_->mutex());
-    return guarded(session_->path(), doing, [&] { return f(session_->sql()); });
+// A lock of the connection's: it ends with it, and what the connection writes while it has it was
+// written by the one that leads.
+Result<bool> SqlEventOutbox::try_lead() {
+    const auto work = [&](Session& session, Attempt&) -> Result<bool> {
+        Integer answer = 0;
+        if (channel_->is_leading()) {
+            if (session.is_shared()) session.read(text::select_schema_version, soci::into(answer));
+            return true;
+        }
+        session.read(text::take_lead, soci::into(answer));
+        if (answer == 1) channel_->lead();
+        return answer == 1;
+    };
+    return channel_->transact("taking the outbox's lead", Kind::none, work);
+}
+
+Result<void> SqlEventOutbox::number_all() {
+    for (;;) {
+        bool is_done = false;
+        const auto work = [&](Session& session, Attempt&) -> Result<void> {
+            is_done = number_events(session) < kNumberedAtOnce;
+            return {};
+        };
+        auto numbered = channel_->transact("numbering events", Kind::write, work);
+        if (!numbered || is_done) return numbered;
+    }
 }
 
 Result<std::vector<EndpointRecord>>
 SqlEventOutbox::register_endpoints(std::span<const std::string> urls, TimePoint now,
                                    TimePoint forget_before) {
     using Records = std::vector<EndpointRecord>;
-    return with_session("naming the endpoints", [&](soci::session& session) -> Result<Records> {
-        Transaction transaction(session, session_->writes(), Transaction::Kind::write);
+    if (is_shared_) { // a new endpoint begins behind what has happened so far
+        if (auto numbered = number_all(); !numbered) {
+            return tl::make_unexpected(std::move(numbered.error()));
+        }
+    }
+    const auto work = [&](Session& session, Attempt&) -> Result<Records> {
         const Integer since = to_ms(now);
         Records known = select_endpoints(session, "ORDER BY no");
         for (const EndpointRecord& record : known) {
@@ -182,19 +264,21 @@ SqlEventOutbox::register_endpoints(std::span<const std::string> urls, TimePoint 
             const bool is_named = std::ranges::find(urls, record.url) != urls.end();
             const bool is_removed = record.state == EndpointState::removed;
             if (is_named && is_removed) {
-                session << text::activate_endpoint, soci::use(since, "since"), soci::use(no, "no");
+                session.run(text::activate_endpoint, soci::use(since, "since"),
+                            soci::use(no, "no"));
             } else if (!is_named && is_removed && record.since < forget_before) {
                 const Integer lowest = std::numeric_limits<Integer>::min();
-                session << text::forget_aside, soci::use(no, "endpoint"), soci::use(lowest, "seq");
-                session << text::forget_endpoint, soci::use(no, "no");
+                session.run(text::forget_aside, soci::use(no, "endpoint"),
+                            soci::use(lowest, "seq"));
+                session.run(text::forget_endpoint, soci::use(no, "no"));
             } else if (!is_named) {
-                session << text::remove_endpoint, soci::use(since, "since"), soci::use(no, "no");
+                session.run(text::remove_endpoint, soci::use(since, "since"), soci::use(no, "no"));
             }
         }
         for (const std::string& url : urls) {
             const auto is_it = [&](const EndpointRecord& record) { return record.url == url; };
             if (std::ranges::any_of(known, is_it)) continue;
-            session << text::insert_endpoint, soci::use(url, "url"), soci::use(since, "since");
+            session.run(text::insert_endpoint, soci::use(url, "url"), soci::use(since, "since"));
         }
         known = select_endpoints(session, "ORDER BY no");
         Records named;
@@ -202,56 +286,68 @@ SqlEventOutbox::register_endpoints(std::span<const std::string> urls, TimePoint 
             const auto is_it = [&](const EndpointRecord& record) { return record.url == url; };
             named.push_back(*std::ranges::find_if(known, is_it));
         }
-        transaction.commit();
         return named;
-    });
+    };
+    auto named = channel_->transact("naming the endpoints", Kind::write, work);
+    // Another process named the same one at the same time: now it is there to look at.
+    if (!named && named.error().is(Errc::conflict)) {
+        named = channel_->transact("naming the endpoints", Kind::write, work);
+    }
+    return named;
 }
 
 Result<std::vector<EndpointRecord>> SqlEventOutbox::list_endpoints() {
-    using Records = std::vector<EndpointRecord>;
-    return with_session("listing the endpoints", [&](soci::session& session) -> Result<Records> {
+    const auto work = [](Session& session, Attempt&) -> Result<std::vector<EndpointRecord>> {
         return select_endpoints(session, "ORDER BY no");
-    });
+    };
+    return channel_->transact("listing the endpoints", Kind::none, work);
 }
 
 Result<std::int64_t> SqlEventOutbox::last_seq() {
-    return with_session("reading the outbox", [](soci::session& session) -> Result<std::int64_t> {
+    bool is_behind = false;
+    const auto look = [&](Session& session, Attempt&) -> Result<std::int64_t> {
+        is_behind = session.is_shared() && channel_->is_leading() && has_new_events(session);
         Integer last = 0;
-        session << text::select_last_event, soci::into(last);
+        session.read(text::select_last_event, soci::into(last));
         return last;
-    });
+    };
+    auto last = channel_->transact("reading the outbox", Kind::none, look);
+    if (!last || !is_behind) return last;
+    if (auto numbered = number_all(); !numbered) {
+        return tl::make_unexpected(std::move(numbered.error()));
+    }
+    return channel_->transact("reading the outbox", Kind::none, look);
 }
 
 Result<std::vector<OutboxEvent>> SqlEventOutbox::read(std::int64_t endpoint, std::int64_t after,
                                                       std::size_t limit) {
     using Events = std::vector<OutboxEvent>;
-    return with_session("reading the outbox", [&](soci::session& session) -> Result<Events> {
+    const auto work = [&](Session& session, Attempt&) -> Result<Events> {
         const Integer no = endpoint;
         const Integer behind = after;
         const auto rows = static_cast<Integer>(limit);
         EventRow row;
-        soci::statement select(session);
+        soci::statement select(session.soci());
         row.bind(select);
         select.exchange(soci::use(behind, "seq"));
         select.exchange(soci::use(no, "endpoint"));
         select.exchange(soci::use(rows, "rows"));
-        select.alloc();
-        select.prepare(text::select_events);
-        select.define_and_bind();
         Events events;
-        for (bool more = select.execute(true); more; more = select.fetch()) {
+        bool more = Session::execute_bound(select, session.text(text::select_events));
+        for (; more; more = select.fetch()) {
             auto event = row.event();
             if (!event) return tl::make_unexpected(std::move(event.error()));
             events.push_back(std::move(*event));
         }
         return events;
-    });
+    };
+    return channel_->transact("reading the outbox", Kind::none, work);
 }
 
 Result<std::vector<AsideEvent>> SqlEventOutbox::read_aside(std::int64_t endpoint, AsideState state,
                                                            std::int64_t after, std::size_t limit) {
     using Events = std::vector<AsideEvent>;
-    return with_session("reading the outbox", [&](soci::session& session) -> Result<Events> {
+    const auto work = [&](Session& session, Attempt&) -> Result<Events> {
         const Integer no = endpoint;
         const Integer behind = after;
         const auto wanted = static_cast<Integer>(state);
@@ -260,7 +356,7 @@ Result<std::vector<AsideEvent>> SqlEventOutbox::read_aside(std::int64_t endpoint
         Integer attempts = 0;
         Nullable<Integer> failing_since;
         std::string last_error;
-        soci::statement select(session);
+        soci::statement select(session.soci());
         row.bind(select);
         select.exchange(soci::into(attempts));
         select.exchange(soci::into(failing_since.value, failing_since.indicator));
@@ -269,116 +365,121 @@ Result<std::vector<AsideEvent>> SqlEventOutbox::read_aside(std::int64_t endpoint
         select.exchange(soci::use(no, "endpoint"));
         select.exchange(soci::use(wanted, "state"));
         select.exchange(soci::use(rows, "rows"));
-        select.alloc();
-        select.prepare(text::select_aside_events);
-        select.define_and_bind();
         Events events;
-        for (bool more = select.execute(true); more; more = select.fetch()) {
+        bool more = Session::execute_bound(select, session.text(text::select_aside_events));
+        for (; more; more = select.fetch()) {
             auto event = row.event();
             if (!event) return tl::make_unexpected(std::move(event.error()));
             events.push_back(
                 {std::move(*event), state, attempts, from_ms(failing_since.get()), last_error});
         }
         return events;
-    });
+    };
+    return channel_->transact("reading the outbox", Kind::none, work);
 }
 
 Result<void> SqlEventOutbox::save(std::span<const DeliveryProgress> progress) {
-    return with_session("saving what was delivered", [&](soci::session& session) -> Result<void> {
-        std::size_t rows = 0;
-        {
-            Transaction transaction(session, session_->writes(), Transaction::Kind::write);
-            for (const DeliveryProgress& one : progress) {
-                const Integer no = one.endpoint.no;
-                write_endpoint(session, one.endpoint);
-                for (const auto& row : one.set_aside) write_aside(session, no, row);
-                for (const Integer seq : one.delivered) {
-                    session << text::delete_aside, soci::use(seq, "seq"), soci::use(no, "endpoint");
-                }
-                rows += 1 + one.set_aside.size() + one.delivered.size();
-            }
-            transaction.commit();
+    const auto work = [&](Session& session, Attempt& attempt) -> Result<void> {
+        if (!channel_->is_leading()) {
+            return fail(Errc::fenced, "another process may send the webhooks by now");
         }
-        session_->wrote(rows);
+        for (const DeliveryProgress& one : progress) {
+            const Integer no = one.endpoint.no;
+            if (!write_endpoint(session, one.endpoint)) {
+                return fail(Errc::conflict, one.endpoint.url + " was changed meanwhile");
+            }
+            for (const auto& row : one.set_aside) write_aside(session, no, row);
+            for (const Integer seq : one.delivered) {
+                session.run(text::delete_aside, soci::use(seq, "seq"), soci::use(no, "endpoint"));
+            }
+            attempt.rows_written += 1 + one.set_aside.size() + one.delivered.size();
+        }
         return {};
-    });
+    };
+    return channel_->transact("saving what was delivered", Kind::write, work);
 }
 
 Result<EndpointRecord> SqlEventOutbox::replay(std::int64_t endpoint, const ReplayRequest& request,
                                               TimePoint now) {
-    return with_session("replaying", [&](soci::session& session) -> Result<EndpointRecord> {
-        // Looked up before the transaction: both read through the outbox, while others may write.
-        std::optional<Integer> first;
+    // Looked up before the transaction: both read through the outbox, while others may write.
+    std::optional<Integer> first;
+    Integer seq = 0;
+    const auto look = [&](Session& session, Attempt&) -> Result<void> {
         if (request.since) first = first_event_since(session, to_ms(*request.since));
-        Integer seq = 0;
-        if (request.event) {
-            const std::string order = request.event->order.text();
-            const Integer version = request.event->version;
-            session << text::select_event_named, soci::into(seq), soci::use(order, "order_id"),
-                soci::use(version, "version");
-            if (seq == 0) return fail(Errc::not_found, "the outbox has no such event");
-        }
-        Transaction transaction(session, session_->writes(), Transaction::Kind::write);
+        if (!request.event) return {};
+        const std::string order = request.event->order.text();
+        const Integer version = request.event->version;
+        session.read(text::select_event_named, soci::into(seq), soci::use(order, "order_id"),
+                     soci::use(version, "version"));
+        if (seq == 0) return fail(Errc::not_found, "the outbox has no such event");
+        return {};
+    };
+    const auto work = [&](Session& session, Attempt&) -> Result<EndpointRecord> {
         const Integer no = endpoint;
         const std::string tail = "WHERE no = " + std::to_string(no);
+        const Integer since = to_ms(now);
+        // First, so that the endpoint's row is ours.
+        session.run(text::activate_endpoint, soci::use(since, "since"), soci::use(no, "no"));
         const auto before = select_endpoints(session, tail);
         if (before.empty()) return fail(Errc::not_found, "there is no such endpoint");
         const Integer done = before.front().cursor;
-
-        if (first) {
-            if (*first - 1 < done) {
-                const Integer back = *first - 1;
-                session << text::move_endpoint, soci::use(back, "done_seq"), soci::use(no, "no");
-                session << text::forget_aside, soci::use(no, "endpoint"), soci::use(back, "seq");
-            }
+        if (first && *first - 1 < done) {
+            const Integer back = *first - 1;
+            session.run(text::move_endpoint, soci::use(back, "done_seq"), soci::use(no, "no"));
+            session.run(text::forget_aside, soci::use(no, "endpoint"), soci::use(back, "seq"));
         }
         if (request.event) {
             if (seq <= done) {
                 write_aside(session, no, {seq, AsideState::retrying, 0, {}, ""});
             } else { // comes anyway, unless it is parked
-                session << text::delete_aside, soci::use(seq, "seq"), soci::use(no, "endpoint");
+                session.run(text::delete_aside, soci::use(seq, "seq"), soci::use(no, "endpoint"));
             }
         }
         if (request.parked) {
-            session << text::delete_parked_behind, soci::use(no, "endpoint"),
-                soci::use(done, "seq");
-            session << text::retry_parked, soci::use(no, "endpoint");
+            session.run(text::delete_parked_behind, soci::use(no, "endpoint"),
+                        soci::use(done, "seq"));
+            session.run(text::retry_parked, soci::use(no, "endpoint"));
         }
-        const Integer since = to_ms(now);
-        session << text::activate_endpoint, soci::use(since, "since"), soci::use(no, "no");
         auto after = select_endpoints(session, tail);
-        transaction.commit();
         return std::move(after.front());
-    });
+    };
+    if (auto found = channel_->transact("replaying", Kind::none, look); !found) {
+        return tl::make_unexpected(std::move(found.error()));
+    }
+    return channel_->transact("replaying", Kind::write, work);
 }
 
 Result<std::size_t> SqlEventOutbox::prune(TimePoint before, std::size_t events_max) {
-    return with_session("pruning", [&](soci::session& session) -> Result<std::size_t> {
-        std::vector<Integer> old;
-        {
-            Nullable<Integer> lowest;
-            session << text::select_lowest_done, soci::into(lowest.value, lowest.indicator);
-            const Integer up_to = lowest.get().value_or(std::numeric_limits<Integer>::max());
-            const Integer rows = static_cast<Integer>(events_max) + kHeldMax;
-            Integer seq = 0, at = 0, is_held = 0;
-            soci::statement select =
-                (session.prepare << text::select_prunable, soci::into(seq), soci::into(at),
-                 soci::into(is_held), soci::use(up_to, "seq"), soci::use(rows, "rows"));
-            for (bool more = select.execute(true); more; more = select.fetch()) {
-                if (from_ms(at) >= before || old.size() >= events_max) break;
-                if (is_held == 0) old.push_back(seq);
-            }
+    Rows::Numbers old;
+    const auto look = [&](Session& session, Attempt&) -> Result<void> {
+        old.clear();
+        Nullable<Integer> lowest;
+        session.read(text::select_lowest_done, soci::into(lowest.value, lowest.indicator));
+        const Integer up_to = lowest.get().value_or(std::numeric_limits<Integer>::max());
+        const Integer rows = static_cast<Integer>(events_max) + kHeldMax;
+        Integer seq = 0, at = 0, is_held = 0;
+        soci::statement select(session.soci());
+        bool more = Session::execute(select, session.text(text::select_prunable), soci::into(seq),
+                                     soci::into(at), soci::into(is_held), soci::use(up_to, "seq"),
+                                     soci::use(rows, "rows"));
+        for (; more; more = select.fetch()) {
+            if (from_ms(at) >= before || old.size() >= events_max) break;
+            if (is_held == 0) old.push_back(seq);
         }
-        if (old.empty()) return 0; // no lock for nothing
-        {
-            Transaction transaction(session, session_->writes(), Transaction::Kind::write);
-            session << text::delete_event, soci::use(old, "seq");
-            session << text::delete_aside_of_event, soci::use(old, "seq");
-            transaction.commit();
-        }
-        session_->wrote(old.size());
+        return {};
+    };
+    const auto work = [&](Session& session, Attempt& attempt) -> Result<std::size_t> {
+        Rows rows(old.size());
+        rows.add("seq", old).run(session, text::delete_event);
+        rows.run(session, text::delete_aside_of_event);
+        attempt.rows_written = old.size();
         return old.size();
-    });
+    };
+    if (auto found = channel_->transact("pruning", Kind::none, look); !found) {
+        return tl::make_unexpected(std::move(found.error()));
+    }
+    if (old.empty()) return 0; // no lock for nothing
+    return channel_->transact("pruning", Kind::write, work);
 }
 
 } // namespace doorbuster::sql

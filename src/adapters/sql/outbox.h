@@ -16,6 +16,7 @@ public:
     [[nodiscard]] static Result<std::unique_ptr<SqlEventOutbox>> open(SqlOrderStore& store);
     ~SqlEventOutbox() override;
 
+    [[nodiscard]] Result<bool> try_lead() override;
     [[nodiscard]] Result<std::vector<EndpointRecord>>
     register_endpoints(std::span<const std::string> urls, TimePoint now,
                        TimePoint forget_before) override;
@@ -32,12 +33,12 @@ public:
     [[nodiscard]] Result<std::size_t> prune(TimePoint before, std::size_t events_max) override;
 
 private:
-    class Session; // outbox.cc
-    explicit SqlEventOutbox(std::unique_ptr<Session> session);
-    // Runs `f` with the session, alone, and turns what SOCI throws into an Error.
-    template <class F> auto with_session(const char* doing, F f);
+    class Channel; // outbox.cc
+    explicit SqlEventOutbox(std::unique_ptr<Channel> channel);
+    [[nodiscard]] Result<void> number_all();
 
-    std::unique_ptr<Session> session_;
+    std::unique_ptr<Channel> channel_;
+    bool is_shared_ = false; // with other processes
 };
 
 } // namespace doorbuster::sql

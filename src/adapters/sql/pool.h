@@ -1,46 +1,69 @@
 // The store's sessions, shared by the threads that block on it.
 #pragma once
 
-#include <atomic>
+#include <condition_variable>
 #include <cstddef>
+#include <memory>
+#include <mutex>
+#include <vector>
 
-#include "adapters/sql/order_store.h"
-#include "adapters/sql/session.h"
+#include "adapters/sql/transact.h"
 
 namespace doorbuster::sql {
 
-class SqlOrderStore::Pool {
+// Any thread.
+class Pool {
 public:
-    explicit Pool(std::size_t size) : pool_(size), size_(size) {}
+    Pool(StoreUrl url, const SessionOptions& options, std::size_t size);
 
-    [[nodiscard]] soci::session& at(std::size_t i) { return pool_.at(i); }
-    [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] const StoreUrl& url() const { return url_; }
     [[nodiscard]] SharedWrites& writes() { return writes_; }
-    [[nodiscard]] std::size_t in_use() const { return in_use_.load(std::memory_order_relaxed); }
+    // Opens all sessions; afterwards a session that has lost its connection opens when it is used.
+    void open();
+    // While nobody uses them.
+    [[nodiscard]] std::vector<std::unique_ptr<Session>>& sessions() { return sessions_; }
+    [[nodiscard]] std::size_t in_use() const;
+    // Connected, and used by nobody.
+    [[nodiscard]] std::size_t idle() const;
 
 private:
-    friend class SqlOrderStore::Lease;
-    soci::connection_pool pool_;
+    friend class Lease;
+    [[nodiscard]] Session* take();
+    void give_back(Session* session);
+
+    StoreUrl url_;
     SharedWrites writes_;
-    std::size_t size_;
-    std::atomic<std::size_t> in_use_{0};
+    std::vector<std::unique_ptr<Session>> sessions_;
+    mutable std::mutex mutex_; // guards the rest
+    std::condition_variable returned_;
+    std::vector<Session*> free_;
 };
 
-// One session, until the end of the scope. Waits for one; there are as many blocking threads as
-// sessions, so that nobody waits long.
-class SqlOrderStore::Lease {
+// One session, until the end of the scope. Waits a while for one, then throws a StoreFailure with
+// Errc::unavailable; there are as many blocking threads as sessions, so that few wait long.
+class Lease {
 public:
-    explicit Lease(Pool& pool) : pool_(pool), session_(pool.pool_) { ++pool_.in_use_; }
-    ~Lease() { --pool_.in_use_; }
+    explicit Lease(Pool& pool) : pool_(pool), session_(pool.take()) {}
+    ~Lease() { pool_.give_back(session_); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
-    [[nodiscard]] soci::session& operator*() { return session_; }
-    [[nodiscard]] SharedWrites& writes() { return pool_.writes_; }
+    [[nodiscard]] Session& operator*() { return *session_; }
 
 private:
     Pool& pool_;
-    soci::session session_;
+    Session* session_;
 };
+
+// transact() with a session of the pool.
+template <class F>
+std::invoke_result_t<F&, Session&, Attempt&> transact(Pool& pool, const char* doing,
+                                                      Transaction::Kind kind, F f) {
+    using Returned = std::invoke_result_t<F&, Session&, Attempt&>;
+    return guarded(pool.url(), doing, [&]() -> Returned {
+        Lease lease(pool);
+        return transact(*lease, pool.writes(), doing, kind, std::move(f));
+    });
+}
 
 } // namespace doorbuster::sql

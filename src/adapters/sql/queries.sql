@@ -1,4 +1,17 @@
--- Every statement of the order store, by name. CMake turns this file into sql_text.h.
+-- Every statement of the order store, by name. queries.postgresql.sql and queries.mysql.sql have
+-- their own text where SQLite's is not theirs. Rows are written many at once: SQLite runs a
+-- statement for every row, the others get all rows in the one statement (adapters/sql/rows.h).
+-- CMake turns these files into sql_text.h. No colon stands in a comment below: SOCI reads names
+-- of parameters there, too.
+
+-- name: begin_read
+BEGIN;
+
+-- name: begin_write
+BEGIN IMMEDIATE;
+
+-- name: count_schema_tables
+SELECT count(*) FROM sqlite_master WHERE name = 'doorbuster_schema';
 
 -- name: select_schema_version
 SELECT schema_version FROM doorbuster_schema;
@@ -10,24 +23,38 @@ INSERT INTO doorbuster_schema (schema_version) VALUES (:version);
 UPDATE doorbuster_schema SET schema_version = :version;
 
 -- name: select_log
-SELECT log_id, next FROM order_log;
+SELECT log_id FROM order_log;
 
 -- name: insert_log
-INSERT INTO order_log (log_id, next) VALUES (:log_id, 1);
+INSERT INTO order_log (log_id) VALUES (:log_id);
+
+-- name: select_positions
+SELECT log_partition, next FROM log_positions;
 
 -- name: move_position
-UPDATE order_log SET next = :next WHERE next = :from;
+UPDATE log_positions SET next = :next
+WHERE log_partition = :log_partition AND next = :from_position
+  AND EXISTS (SELECT 1 FROM order_log);
+
+-- name: insert_position
+INSERT INTO log_positions (log_partition, next)
+SELECT CAST(:log_partition AS INTEGER), 1 FROM order_log WHERE true
+ON CONFLICT (log_partition) DO NOTHING;
+
+-- name: select_position
+SELECT next FROM log_positions WHERE log_partition = :log_partition;
 
 -- name: insert_sale
 INSERT INTO sales (id, title, stock, per_user_limit, per_user_limit_ever, starts_at, ends_at, price,
-                   currency, payment_timeout_ms, paused, closed_at, terms_version, created_as)
+                   currency, payment_timeout_ms, paused, closed_at, terms_version, created_as,
+                   log_partition)
 VALUES (:id, :title, :stock, :per_user_limit, :limit_ever, :starts_at, :ends_at, :price, :currency,
-        :payment_timeout_ms, :paused, :closed_at, :terms_version, :created_as);
+        :payment_timeout_ms, :paused, :closed_at, :terms_version, :created_as, :log_partition);
 
 -- name: update_terms
 UPDATE sales
 SET title = :title, stock = :stock, per_user_limit = :per_user_limit,
-    per_user_limit_ever = CASE WHEN per_user_limit_ever < :limit_ever THEN :limit_again
+    per_user_limit_ever = CASE WHEN per_user_limit_ever < :limit_ever THEN :limit_ever
                                ELSE per_user_limit_ever END,
     starts_at = :starts_at, ends_at = :ends_at, price = :price, currency = :currency,
     payment_timeout_ms = :payment_timeout_ms, paused = :paused, closed_at = :closed_at,
@@ -37,8 +64,8 @@ WHERE no = :no AND terms_version = :old_version;
 -- name: select_sale_columns
 SELECT no, id, title, stock, per_user_limit, starts_at, ends_at, price, currency,
        payment_timeout_ms, paused, closed_at, terms_version, sold, epoch, barrier_epoch,
-       log_accepted_orders, log_accepted_units, per_user_limit_ever, voided_orders,
-       created_as
+       log_accepted_orders, log_accepted_units, per_user_limit_ever, voided_orders, created_as,
+       log_partition
 FROM sales
 
 -- name: raise_epoch_of_all
@@ -61,9 +88,13 @@ VALUES (:no, :at, :who, :what, :before, :after);
 SELECT seq, at, who, what, before_terms, after_terms
 FROM sale_journal WHERE sale_no = :no AND seq > :seq ORDER BY seq LIMIT :rows;
 
+-- name: count_journal
+SELECT count(*) FROM sale_journal
+WHERE sale_no = :no AND at = :at AND who = :who AND what = :what AND before_terms = :before
+  AND after_terms = :after;
+
 -- name: insert_withdrawal
-INSERT INTO withdrawals (id, sale_no, units) VALUES (:id, :no, :units)
-ON CONFLICT (id) DO NOTHING;
+INSERT INTO withdrawals (id, sale_no, units) VALUES (:id, :no, :units);
 
 -- name: select_withdrawal
 SELECT count(*) FROM withdrawals WHERE id = :id;
@@ -71,22 +102,28 @@ SELECT count(*) FROM withdrawals WHERE id = :id;
 -- name: lower_stock
 UPDATE sales
 SET stock = stock - :units, terms_version = terms_version + 1, version = version + 1
-WHERE no = :no AND version = :version AND sold + :more_units <= stock;
+WHERE no = :no AND version = :version AND sold + :units <= stock;
 
 -- name: insert_order
 INSERT INTO orders (id, sale_no, user_id, quantity, status, created_at, expires_at, idempotency_key)
-VALUES (:id, :sale_no, :user_id, :quantity, 2, :created_at, :expires_at, :idempotency_key)
-ON CONFLICT (id) DO NOTHING;
+VALUES (:id, :sale_no, :user_id, :quantity, 2, :created_at, :expires_at, :idempotency_key);
+
+-- name: select_stored
+SELECT id FROM orders WHERE id = :id
+UNION ALL
+SELECT order_id FROM dead_letters WHERE order_id = :id;
 
 -- name: select_guard
-SELECT version, barrier_epoch, payment_timeout_ms FROM sales WHERE no = :no;
+SELECT no, version, barrier_epoch, payment_timeout_ms,
+       CASE WHEN EXISTS (SELECT 1 FROM dead_letters d WHERE d.sale_no = no) THEN 1 ELSE 0 END
+FROM sales WHERE no = :no;
 
 -- name: move_stock
 UPDATE sales
 SET sold = sold + :units, log_accepted_orders = log_accepted_orders + :orders,
     log_accepted_units = log_accepted_units + :accepted_units, barrier_epoch = :barrier_epoch,
     voided_orders = voided_orders + :voided, version = version + 1
-WHERE no = :no AND version = :version AND sold + :more_units <= stock;
+WHERE no = :no AND version = :version AND sold + :units <= stock;
 
 -- name: refuse_order
 UPDATE orders SET status = 6, version = version + 1 WHERE id = :id;
@@ -128,22 +165,53 @@ UPDATE orders SET status = 5, version = version + 1 WHERE id = :id AND status = 
 -- name: give_units_back
 UPDATE sales SET sold = sold - :units, version = version + 1 WHERE no = :no;
 
+-- name: lock_order
+SELECT id, user_id, quantity, status, expires_at, paid_at, payment_ref, idempotency_key, version
+FROM orders WHERE id = :id;
+
+-- name: take_units
+UPDATE sales
+SET sold = sold + :units, log_accepted_orders = log_accepted_orders + :orders,
+    log_accepted_units = log_accepted_units + :accepted_units, version = version + 1
+WHERE no = :no;
+
 -- name: insert_event
 INSERT INTO events (order_id, version, status, at) VALUES (:order_id, :version, :status, :at);
 
 -- name: insert_dead_letter
-INSERT INTO dead_letters (order_id, sale_no, user_id, quantity, idempotency_key, cause)
-VALUES (:order_id, :sale_no, :user_id, :quantity, :idempotency_key, :cause)
-ON CONFLICT (order_id) DO NOTHING;
+INSERT INTO dead_letters (order_id, sale_no, user_id, quantity, idempotency_key, cause, is_counted,
+                          raw, set_aside_at)
+VALUES (:order_id, :sale_no, :user_id, :quantity, :idempotency_key, :cause, :is_counted, :raw,
+        :set_aside_at);
 
 -- name: sum_dead_letters
-SELECT count(*), coalesce(sum(quantity), 0) FROM dead_letters WHERE sale_no = :sale_no;
+SELECT coalesce(sum(CASE WHEN dropped_at IS NULL THEN 1 ELSE 0 END), 0),
+       coalesce(sum(CASE WHEN dropped_at IS NULL THEN quantity ELSE 0 END), 0),
+       coalesce(sum(CASE WHEN dropped_at IS NULL THEN 0 ELSE 1 END), 0),
+       coalesce(sum(CASE WHEN dropped_at IS NULL THEN 0 ELSE quantity END), 0)
+FROM dead_letters WHERE sale_no = :sale_no AND is_counted = 1;
 
 -- name: select_dead_letter
-SELECT user_id, idempotency_key, quantity FROM dead_letters WHERE order_id = :id;
+SELECT user_id, idempotency_key, quantity, CASE WHEN dropped_at IS NULL THEN 0 ELSE 1 END
+FROM dead_letters WHERE order_id = :id;
 
 -- name: select_dead_letters
-SELECT order_id, user_id, idempotency_key, quantity FROM dead_letters WHERE sale_no = :sale_no;
+SELECT order_id, user_id, idempotency_key, quantity
+FROM dead_letters
+WHERE sale_no = :sale_no AND is_counted = 1 AND dropped_at IS NULL AND order_id > :after
+ORDER BY order_id LIMIT :rows;
+
+-- name: select_letter_columns
+SELECT order_id, sale_no, user_id, idempotency_key, quantity, cause, is_counted, raw,
+       set_aside_at, dropped_at, drop_cause
+FROM dead_letters
+
+-- name: delete_dead_letter
+DELETE FROM dead_letters WHERE order_id = :id;
+
+-- name: drop_dead_letter
+UPDATE dead_letters SET dropped_at = :now, drop_cause = :cause
+WHERE order_id = :id AND dropped_at IS NULL;
 
 -- name: select_order_columns
 SELECT id, user_id, quantity, status, expires_at, paid_at, payment_ref, idempotency_key, version
@@ -154,7 +222,7 @@ SELECT id FROM orders WHERE id > :after AND id <= :highest ORDER BY id LIMIT 1 O
 
 -- name: select_orders_for_rebuild
 SELECT id, user_id, idempotency_key, quantity, status
-FROM orders WHERE id >= :lowest AND id <= :highest ORDER BY id;
+FROM orders WHERE id > :after AND id <= :highest ORDER BY id LIMIT :rows;
 
 -- name: sum_orders_by_status
 SELECT status, count(*), sum(quantity)
@@ -166,7 +234,7 @@ FROM orders WHERE id >= :lowest AND id <= :highest AND status IN (2, 3)
 GROUP BY user_id HAVING sum(quantity) > :per_user_limit ORDER BY units DESC LIMIT 5;
 
 -- name: select_endpoint_columns
-SELECT no, url, done_seq, state, since, reason, failing_since, last_error, delivered,
+SELECT no, url, done_seq, state, since, reason, failing_since, last_error, delivered, revision,
        (SELECT count(*) FROM webhook_aside a WHERE a.endpoint = no AND a.state = 2)
 FROM webhook_endpoints
 
@@ -177,8 +245,8 @@ VALUES (:url, (SELECT coalesce(max(seq), 0) FROM events), 1, :since, '', NULL, '
 
 -- name: activate_endpoint
 UPDATE webhook_endpoints
-SET state = 1, since = CASE WHEN state = 1 THEN since ELSE :since END, reason = '',
-    failing_since = NULL
+SET since = CASE WHEN state = 1 THEN since ELSE :since END, state = 1, reason = '',
+    failing_since = NULL, revision = revision + 1
 WHERE no = :no;
 
 -- name: remove_endpoint
@@ -194,7 +262,7 @@ DELETE FROM webhook_aside WHERE endpoint = :endpoint AND seq > :seq;
 UPDATE webhook_endpoints
 SET done_seq = :done_seq, state = :state, since = :since, reason = :reason,
     failing_since = :failing_since, last_error = :last_error, delivered = :delivered
-WHERE no = :no;
+WHERE no = :no AND revision = :revision;
 
 -- name: move_endpoint
 UPDATE webhook_endpoints SET done_seq = :done_seq WHERE no = :no;
@@ -250,8 +318,8 @@ SELECT min(done_seq) FROM webhook_endpoints WHERE state = 1;
 
 -- name: select_prunable
 SELECT e.seq, e.at,
-       EXISTS (SELECT 1 FROM webhook_aside a JOIN webhook_endpoints w ON w.no = a.endpoint
-               WHERE a.seq = e.seq AND a.state = 1 AND w.state = 1)
+       CASE WHEN EXISTS (SELECT 1 FROM webhook_aside a JOIN webhook_endpoints w ON w.no = a.endpoint
+                         WHERE a.seq = e.seq AND a.state = 1 AND w.state = 1) THEN 1 ELSE 0 END
 FROM events e WHERE e.seq <= :seq ORDER BY e.seq LIMIT :rows;
 
 -- name: delete_event

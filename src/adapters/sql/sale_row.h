@@ -22,10 +22,16 @@ struct SaleRow {
 };
 
 // `tail` is what follows FROM: a WHERE with at most the one parameter `id`, an ORDER BY.
-[[nodiscard]] std::vector<SaleRow> select_sales(soci::session& session, const std::string& tail,
+[[nodiscard]] std::vector<SaleRow> select_sales(Session& session, const std::string& tail,
                                                 const std::optional<std::string>& id = {});
 
-// A number of a dynamic row, whatever integer type the database gave it.
-[[nodiscard]] Integer number_at(const soci::row& row, std::size_t column);
+enum class RowLock { none, update }; // update: nobody else writes it before the transaction ends
+// One sale, if it is there.
+[[nodiscard]] std::optional<SaleRow> select_sale(Session& session, SaleNo no, RowLock lock);
+[[nodiscard]] std::optional<SaleRow> select_sale(Session& session, const std::string& id,
+                                                 RowLock lock);
+
+// How far the store has come in each partition of its log.
+[[nodiscard]] LogPositions select_positions(Session& session);
 
 } // namespace doorbuster::sql

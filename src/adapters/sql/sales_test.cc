@@ -11,7 +11,8 @@ namespace {
 using fixture::add_sale;
 using fixture::books_of;
 using fixture::kNow;
-using fixture::ScratchFile;
+using fixture::ScratchStore;
+using fixture::StoreTest;
 using fixture::terms;
 
 const std::optional<OrderStore::ChangeKey> kNoKey;
@@ -36,8 +37,12 @@ SaleTerms full_terms() {
     return full;
 }
 
-TEST(StoredSales, KeepEveryTerm) {
-    const ScratchFile file;
+class StoredSales : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, StoredSales, testing::ValuesIn(fixture::kAllDialects),
+                         fixture::suffix_of);
+
+TEST_P(StoredSales, KeepEveryTerm) {
+    const ScratchStore file(GetParam());
     SaleTerms full = full_terms();
     {
         const auto store = file.open();
@@ -61,8 +66,8 @@ TEST(StoredSales, KeepEveryTerm) {
     EXPECT_TRUE(none.error().is(Errc::not_found));
 }
 
-TEST(StoredSales, AreCreatedOnceForOneRequest) {
-    const ScratchFile file;
+TEST_P(StoredSales, AreCreatedOnceForOneRequest) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     const auto first = store->create_sale(terms("s", 5), "request", "tester");
     const auto again = store->create_sale(terms("s", 5), "request", "tester");
@@ -76,8 +81,8 @@ TEST(StoredSales, AreCreatedOnceForOneRequest) {
     EXPECT_EQ(store->find_sale("s")->terms.stock, 5);
 }
 
-TEST(StoredSales, AreCreatedOnceByRequestsAtTheSameTime) {
-    const ScratchFile file;
+TEST_P(StoredSales, AreCreatedOnceByRequestsAtTheSameTime) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     std::array<std::future<Result<std::pair<StoredSale, bool>>>, 4> calls;
     for (auto& call : calls) {
@@ -95,8 +100,8 @@ TEST(StoredSales, AreCreatedOnceByRequestsAtTheSameTime) {
     EXPECT_EQ(store->list_sales("", 10)->size(), 1U);
 }
 
-TEST(StoredSales, AreListedByIdInPages) {
-    const ScratchFile file;
+TEST_P(StoredSales, AreListedByIdInPages) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     for (const char* id : {"c", "a", "e", "b", "d"}) add_sale(*store, id, 1);
     const auto ids = [&store](const std::string& after, std::size_t limit) {
@@ -112,8 +117,8 @@ TEST(StoredSales, AreListedByIdInPages) {
     EXPECT_EQ(ids("e", 2), "");
 }
 
-TEST(StoredSales, ChangeWithANewVersion) {
-    const ScratchFile file;
+TEST_P(StoredSales, ChangeWithANewVersion) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 5);
     const auto changed = store->change_sale(
@@ -149,16 +154,16 @@ TEST(StoredSales, ChangeWithANewVersion) {
     EXPECT_FALSE(store->find_sale("s")->terms.price.has_value());
 }
 
-TEST(StoredSales, KeepTheirVersionWhenNothingChanges) {
-    const ScratchFile file;
+TEST_P(StoredSales, KeepTheirVersionWhenNothingChanges) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 5);
     EXPECT_EQ(store->change_sale("s", add_stock(0), kNoKey, kNote)->terms.version, 1);
     EXPECT_EQ(store->find_sale("s")->terms.version, 1);
 }
 
-TEST(StoredSales, StayAsTheyAreWhenAChangeIsRefused) {
-    const ScratchFile file;
+TEST_P(StoredSales, StayAsTheyAreWhenAChangeIsRefused) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 5);
     const auto refused = store->change_sale(
@@ -180,8 +185,8 @@ TEST(StoredSales, StayAsTheyAreWhenAChangeIsRefused) {
     EXPECT_TRUE(nobody.error().is(Errc::not_found));
 }
 
-TEST(StoredSales, ChangeOnceUnderAKey) {
-    const ScratchFile file;
+TEST_P(StoredSales, ChangeOnceUnderAKey) {
+    const ScratchStore file(GetParam());
     const OrderStore::ChangeKey key{"k1", "restock 5"};
     {
         const auto store = file.open();
@@ -204,8 +209,8 @@ TEST(StoredSales, ChangeOnceUnderAKey) {
     EXPECT_EQ(store->change_sale("other", add_stock(1), key, kNote)->terms.stock, 6);
 }
 
-TEST(StoredSales, LoseNoChangeOfManyAtTheSameTime) {
-    const ScratchFile file;
+TEST_P(StoredSales, LoseNoChangeOfManyAtTheSameTime) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 0);
     std::array<std::future<void>, 4> callers;
@@ -222,8 +227,8 @@ TEST(StoredSales, LoseNoChangeOfManyAtTheSameTime) {
     EXPECT_EQ(store->find_sale("s")->terms.version, 41);
 }
 
-TEST(StoredSales, RememberTheHighestLimitTheyEverHad) {
-    const ScratchFile file;
+TEST_P(StoredSales, RememberTheHighestLimitTheyEverHad) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 10, 2);
     for (const Units limit : {5, 1, 3}) {
@@ -237,8 +242,8 @@ TEST(StoredSales, RememberTheHighestLimitTheyEverHad) {
     EXPECT_EQ(books_of(*store, "s").per_user_limit_ever, 5);
 }
 
-TEST(StoredSales, OpenEpochsOfTheirOwn) {
-    const ScratchFile file;
+TEST_P(StoredSales, OpenEpochsOfTheirOwn) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     const SaleNo a = add_sale(*store, "a", 1);
     const SaleNo b = add_sale(*store, "b", 1);
@@ -271,8 +276,11 @@ std::vector<std::string> whats(const std::vector<JournalEntry>& journal) {
     return all;
 }
 
-TEST(Journal, BeginsWithAllTheTermsOfANewSale) {
-    const ScratchFile file;
+class Journal : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, Journal, testing::ValuesIn(fixture::kAllDialects), fixture::suffix_of);
+
+TEST_P(Journal, BeginsWithAllTheTermsOfANewSale) {
+    const ScratchStore file(GetParam());
     const auto before = SystemClock().now();
     {
         const auto store = file.open();
@@ -292,8 +300,8 @@ TEST(Journal, BeginsWithAllTheTermsOfANewSale) {
     EXPECT_LE(journal[0].at, SystemClock().now());
 }
 
-TEST(Journal, SaysWhatEachChangeChanged) {
-    const ScratchFile file;
+TEST_P(Journal, SaysWhatEachChangeChanged) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 5);
     const auto pause = [](StoredSale& sale) -> Result<void> {
@@ -313,8 +321,8 @@ TEST(Journal, SaysWhatEachChangeChanged) {
     EXPECT_EQ(journal[2].after, R"({"paused":true})");
 }
 
-TEST(Journal, LeavesOutWhatChangedNothingOrWasRefused) {
-    const ScratchFile file;
+TEST_P(Journal, LeavesOutWhatChangedNothingOrWasRefused) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     add_sale(*store, "s", 5);
     const OrderStore::ChangeKey key{"k1", "restock 5"};
@@ -331,8 +339,8 @@ TEST(Journal, LeavesOutWhatChangedNothingOrWasRefused) {
     EXPECT_EQ(journal.back().who, "anna");
 }
 
-TEST(Journal, IsReadPageByPageAndSaleBySale) {
-    const ScratchFile file;
+TEST_P(Journal, IsReadPageByPageAndSaleBySale) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     const SaleNo a = add_sale(*store, "a", 5);
     const SaleNo b = add_sale(*store, "b", 5);
@@ -360,8 +368,11 @@ TEST(Journal, IsReadPageByPageAndSaleBySale) {
     EXPECT_TRUE(store->journal(SaleNo(99), 0, 1'000)->empty());
 }
 
-TEST(Changes, AreFoundByTheirKey) {
-    const ScratchFile file;
+class Changes : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, Changes, testing::ValuesIn(fixture::kAllDialects), fixture::suffix_of);
+
+TEST_P(Changes, AreFoundByTheirKey) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     const SaleNo no = add_sale(*store, "s", 5);
     const OrderStore::ChangeKey key{"k1", restock_text(5)};
@@ -386,8 +397,12 @@ LogRecord withdrawal(SaleNo sale, std::uint64_t n, Units units, const std::strin
     return record;
 }
 
-TEST(Withdrawals, LowerTheStockAndAreInTheJournal) {
-    const ScratchFile file;
+class Withdrawals : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, Withdrawals, testing::ValuesIn(fixture::kAllDialects),
+                         fixture::suffix_of);
+
+TEST_P(Withdrawals, LowerTheStockAndAreInTheJournal) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo no = add_sale(*store, "s", 5);
     const LogRecord first = withdrawal(no, 1, 2);
@@ -404,8 +419,8 @@ TEST(Withdrawals, LowerTheStockAndAreInTheJournal) {
     EXPECT_EQ(journal[1].after, R"({"stock":3})");
 }
 
-TEST(Withdrawals, HappenOnceUnderAKey) {
-    const ScratchFile file;
+TEST_P(Withdrawals, HappenOnceUnderAKey) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo no = add_sale(*store, "s", 9);
     const LogRecord first = withdrawal(no, 1, 2, "k");
@@ -425,8 +440,8 @@ TEST(Withdrawals, HappenOnceUnderAKey) {
     EXPECT_TRUE(raised.error().is(Errc::conflict));
 }
 
-TEST(Withdrawals, NeverTakeWhatIsSold) {
-    const ScratchFile file;
+TEST_P(Withdrawals, NeverTakeWhatIsSold) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo no = add_sale(*store, "s", 5);
     const LogRecord wanted = withdrawal(no, 9, 3, "k");

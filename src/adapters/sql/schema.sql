@@ -138,3 +138,29 @@ CREATE TABLE webhook_aside (
     last_error    TEXT     NOT NULL,
     PRIMARY KEY (seq, endpoint)
 ) WITHOUT ROWID;
+
+-- version: 3
+
+-- The position of the first record not applied, by partition of the log; without a row: 1.
+CREATE TABLE log_positions (
+    log_partition INTEGER NOT NULL PRIMARY KEY,
+    next          BIGINT  NOT NULL
+);
+INSERT INTO log_positions (log_partition, next) SELECT 0, next FROM order_log;
+ALTER TABLE order_log DROP COLUMN next;
+
+-- The partition of the log that holds the sale's records, for good.
+ALTER TABLE sales ADD COLUMN log_partition INTEGER NOT NULL DEFAULT 0;
+
+-- Are the letter's units among those that its sale counts as accepted? Not without a sale.
+ALTER TABLE dead_letters ADD COLUMN is_counted SMALLINT NOT NULL DEFAULT 1;
+UPDATE dead_letters SET is_counted = 0 WHERE sale_no NOT IN (SELECT no FROM sales);
+-- The record's bytes in hexadecimal, where they are no order.
+ALTER TABLE dead_letters ADD COLUMN raw TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead_letters ADD COLUMN set_aside_at BIGINT NOT NULL DEFAULT 0;
+-- When an operator gave it up, and why: it holds no units any more.
+ALTER TABLE dead_letters ADD COLUMN dropped_at BIGINT;
+ALTER TABLE dead_letters ADD COLUMN drop_cause TEXT NOT NULL DEFAULT '';
+
+-- Counts what operators did to an endpoint: what was saved under another count is void.
+ALTER TABLE webhook_endpoints ADD COLUMN revision BIGINT NOT NULL DEFAULT 0;

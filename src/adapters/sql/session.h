@@ -1,93 +1,112 @@
-// What every part of the order store needs of SOCI: sessions, transactions, errors as Results.
-// Included by this adapter only: SOCI's header wraps sqlite3.h in a namespace of its own.
+// A session with the store's database, whatever its dialect: connecting, again when the connection
+// is lost, and running statements of queries.sql. One thread at a time. Throws soci::soci_error,
+// which guarded() (failure.h) turns into an Error.
 #pragma once
 
-#include <soci/soci.h>
-#include <soci/sqlite3/soci-sqlite3.h>
-
-#include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <type_traits>
 #include <utility>
 
-#include "base/result.h"
+#include "adapters/sql/dialect.h"
+#include "adapters/sql/failure.h"
+#include "adapters/sql/store_url.h"
 #include "domain/time.h"
+#include "runtime/clock.h"
 
 namespace doorbuster::sql {
 
 // SOCI binds `long long`, not `long`.
 using Integer = long long;
 
-// `store` is what people call it: its file.
-[[nodiscard]] Error error_of(const soci::soci_error& failure, const std::string& store,
-                             const char* doing);
-[[nodiscard]] Errc kind_of(const soci::soci_error& failure);
+struct SessionOptions {
+    bool is_read_only = false;
+    // SQLite: how long a statement waits for another process's, and whether a commit survives a
+    // power cut. A batch of the writer holds the lock for far less.
+    int busy_wait_s = 5;
+    bool is_synced = true;
+};
 
-// Runs `f` and turns what SOCI throws into an Error that says what was being done. Nothing of
-// SOCI's exceptions leaves the adapter.
-template <class F>
-std::invoke_result_t<F&> guarded(const std::string& store, const char* doing, F f) {
-    try {
-        return f();
-    } catch (const soci::soci_error& failure) {
-        return tl::make_unexpected(error_of(failure, store, doing));
+class Session {
+public:
+    Session(StoreUrl url, SessionOptions options)
+        : url_(std::move(url)), options_(std::move(options)) {}
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    [[nodiscard]] Dialect dialect() const { return url_.dialect; }
+    [[nodiscard]] bool is_shared() const { return url_.dialect != Dialect::sqlite; }
+    [[nodiscard]] const StoreUrl& url() const { return url_; }
+    [[nodiscard]] soci::session& soci() { return session_; }
+
+    [[nodiscard]] bool is_open() const { return is_open_; }
+    // Connects unless it is connected.
+    void open();
+    void close() noexcept;
+    // Counts connections: what a server keeps for a connection is gone when this has moved.
+    [[nodiscard]] std::uint64_t connection() const { return connection_; }
+    // To be called when a statement failed: closes a connection that is lost, so that open() makes
+    // a new one. True if it was.
+    bool close_if_lost(const soci::soci_error& failure) noexcept;
+    // Runs a statement; how many rows it wrote. The rest are soci::use() and, for the first row of
+    // what it returns, soci::into().
+    template <class... Exchanges> Integer run(const Query& query, Exchanges&&... exchanges) {
+        soci::statement statement(session_);
+        execute(statement, text(query), std::forward<Exchanges>(exchanges)...);
+        return statement.get_affected_rows();
     }
-}
+    // The same for a row that is read; false: there is none.
+    template <class... Exchanges> bool read(const Query& query, Exchanges&&... exchanges) {
+        soci::statement statement(session_);
+        return execute(statement, text(query), std::forward<Exchanges>(exchanges)...);
+    }
+    // Calls on_row for every row, which stands in what was bound with soci::into().
+    template <class OnRow, class... Exchanges>
+    void each(const std::string& sql, OnRow on_row, Exchanges&&... exchanges) {
+        soci::statement statement(session_);
+        for (bool more = execute(statement, sql, std::forward<Exchanges>(exchanges)...); more;
+             more = statement.fetch()) {
+            on_row();
+        }
+    }
+    template <class OnRow, class... Exchanges>
+    void each(const Query& query, OnRow on_row, Exchanges&&... exchanges) {
+        each(text(query), std::move(on_row), std::forward<Exchanges>(exchanges)...);
+    }
+
+    // The query in this session's dialect.
+    [[nodiscard]] std::string text(const Query& query) const { return query.of(dialect()); }
+    // Binds what is exchanged, runs the statement, fetches the first row.
+    template <class... Exchanges>
+    static bool execute(soci::statement& statement, const std::string& sql,
+                        Exchanges&&... exchanges) {
+        (statement.exchange(std::forward<Exchanges>(exchanges)), ...);
+        return execute_bound(statement, sql);
+    }
+    // The same with what was exchanged before.
+    static bool execute_bound(soci::statement& statement, const std::string& sql);
+
+    // The moment that the store decides by: the given clock's, else the database's.
+    [[nodiscard]] TimePoint now(const Clock* clock);
+
+private:
+    void open_sqlite();
+    void open_postgresql();
+    void open_mysql();
+
+    StoreUrl url_;
+    SessionOptions options_;
+    soci::session session_;
+    bool is_open_ = false;
+    std::uint64_t connection_ = 0;
+};
 
 // May closing the last session copy the write-ahead log into the file and delete it? Not while the
-// files are only being looked at: a start that is refused must leave them as they were.
+// files are only being looked at: a start that is refused must leave them as they were. SQLite.
 enum class OnClose { keep_log, tidy_up };
-void set_on_close(soci::session& session, OnClose what);
-
-// What the writing sessions of one store share.
-class SharedWrites {
-public:
-    // Whose turn it is: first come, first served. SQLite has one writer at a time, lets the others
-    // sleep and forgets who came first; the order writer would starve behind a mass expiry.
-    void take_turn();
-    void give_turn_back();
-    // After a transaction of so many rows, not inside it: copies the write-ahead log into the file
-    // when enough has come together. By hand, because SQLite's automatic checkpoint swallows a
-    // failed sync.
-    void wrote(soci::session& session, std::size_t rows);
-
-private:
-    static void copy_log(soci::session& session);
-
-    static constexpr std::size_t kCheckpointRows = 32'768; // some 8 MB of orders
-
-    std::atomic<std::size_t> rows_since_checkpoint_{0};
-    std::mutex mutex_; // guards the rest
-    std::condition_variable moved_;
-    std::uint64_t next_ = 0;
-    std::uint64_t serving_ = 0;
-};
-
-// Rolls back unless it was committed.
-class Transaction {
-public:
-    enum class Kind { read, write }; // write takes the write lock at once: no upgrade that can fail
-
-    Transaction(soci::session& session, SharedWrites& writes, Kind kind);
-    // Of a leased session.
-    template <class Lease>
-    Transaction(Lease& lease, Kind kind) : Transaction(*lease, lease.writes(), kind) {}
-    ~Transaction();
-    Transaction(const Transaction&) = delete;
-    Transaction& operator=(const Transaction&) = delete;
-
-    void commit();
-
-private:
-    soci::session& session_;
-    SharedWrites* turn_ = nullptr; // whose turn we hold
-    bool is_open_ = true;
-};
+void set_on_close(Session& session, OnClose what);
 
 // A nullable column as SOCI wants it: a value and an indicator.
 template <class T> struct Nullable {

@@ -1,5 +1,8 @@
 #include "adapters/sql/writer.h"
 
+#include <algorithm>
+
+#include "adapters/sql/dead_letter_row.h"
 #include "adapters/sql/sale_row.h"
 #include "adapters/sql/sql_text.h"
 
@@ -24,72 +27,113 @@ void SqlOrderStore::Writer::Columns::add(const LogRecord& record, const SaleBatc
     has_expiry.push_back(is_to_be_paid ? soci::i_ok : soci::i_null);
 }
 
-SqlOrderStore::Writer::Writer(const std::string& name, const std::string& connect,
-                              SharedWrites& writes, const Clock& clock, bool with_events)
-    : name_(name),
-      writes_(writes),
-      clock_(clock),
-      with_events_(with_events),
-      session_(soci::sqlite3, connect) {
-    set_on_close(session_, OnClose::keep_log);
-    session_ << "PRAGMA synchronous=FULL";
-    session_ << "PRAGMA wal_autocheckpoint=0";
+SqlOrderStore::Writer::Writer(StoreUrl url, SharedWrites& writes, const Clock* clock,
+                              bool with_events)
+    : writes_(writes), clock_(clock), with_events_(with_events), session_(std::move(url), {}) {
+    if (!session_.is_shared()) session_.open();
 }
 
 SqlOrderStore::Writer::~Writer() = default;
 
-Result<ApplyReport> SqlOrderStore::Writer::apply(LogPosition from, LogPosition next,
+void SqlOrderStore::Writer::adopt() { set_on_close(session_, OnClose::tidy_up); }
+
+Result<ApplyReport> SqlOrderStore::Writer::apply(LogPlace from, LogPosition next,
                                                  std::span<const LogRecord> records) {
-    return guarded(name_, "storing orders", [&]() -> Result<ApplyReport> {
-        std::size_t conflicts = 0;
-        for (const bool with_care : {false, true}) {
-            ApplyReport report;
-            Transaction transaction(session_, writes_, Transaction::Kind::write);
-            now_ = to_ms(clock_.now());
-            if (!move_position(from, next)) {
-                return fail(Errc::fenced, "the store has moved on from log position " +
-                                              std::to_string(from.get()) +
-                                              ": another process writes to it");
-            }
-            if (with_care) {
-                apply_with_care(records, report);
-                report.conflicts = conflicts;
-            } else if (const Fast fast = apply_fast(records, report); fast != Fast::applied) {
-                if (fast == Fast::stopped_by_guard) ++conflicts;
-                continue; // rolls back
-            }
-            transaction.commit();
-            writes_.wrote(session_, records.size());
-            return report;
+    std::size_t conflicts = 0;
+    for (const Way way : {Way::at_once, Way::without_duplicates, Way::one_by_one}) {
+        auto report = attempt(from, next, records, way, conflicts);
+        if (!report) return tl::make_unexpected(std::move(report.error()));
+        if (*report) return std::move(**report);
+    }
+    return fail(Errc::io, "unreachable");
+}
+
+Result<std::optional<ApplyReport>>
+SqlOrderStore::Writer::attempt(LogPlace from, LogPosition next, std::span<const LogRecord> records,
+                               Way way, std::size_t& conflicts) {
+    using Attempted = std::optional<ApplyReport>;
+    bool is_careless = false; // the batch needs more care: rolled back
+    ApplyReport report;
+    const auto work = [&](Session& session, Attempt& attempt) -> Result<Attempted> {
+        report = {};
+        report.conflicts = conflicts;
+        is_careless = false;
+        now_ = to_ms(session.now(clock_));
+        if (!move_position(from, next)) {
+            if (was_applied(from, next)) return std::exchange(unknown_, {})->report;
+            return fail(Errc::fenced, "the store has moved on from log position " +
+                                          std::to_string(from.position.get()) + " of partition " +
+                                          std::to_string(from.partition.get()) +
+                                          ": another process writes to it");
         }
-        return fail(Errc::io, "unreachable");
-    });
+        if (way == Way::one_by_one) {
+            apply_with_care(from, records, report);
+        } else if (const Outcome outcome = apply_bulk(records, way, report);
+                   outcome != Outcome::applied) {
+            is_careless = true;
+            if (outcome == Outcome::stopped_by_guard) conflicts = 1; // it sent the batch back
+            return fail(Errc::conflict);
+        }
+        unknown_ = Unknown{from, next, report};
+        attempt.rows_written = records.size();
+        return report;
+    };
+    auto result = transact(session_, writes_, "storing orders", Transaction::Kind::write, work);
+    if (result) unknown_.reset();
+    if (!result && is_careless) return Attempted();
+    return result;
 }
 
-bool SqlOrderStore::Writer::move_position(LogPosition from, LogPosition next) {
-    const auto old_next = static_cast<Integer>(from.get());
+// Is the position where a commit that nobody answered would have moved it?
+bool SqlOrderStore::Writer::was_applied(LogPlace from, LogPosition next) {
+    if (!unknown_ || unknown_->from != from || unknown_->next != next) return false;
+    const Integer partition = from.partition.get();
+    Integer position = 1;
+    session_.read(text::select_position, soci::into(position),
+                  soci::use(partition, "log_partition"));
+    return position == static_cast<Integer>(next.get());
+}
+
+bool SqlOrderStore::Writer::move_position(LogPlace from, LogPosition next) {
+    const Integer partition = from.partition.get();
+    const auto old_next = static_cast<Integer>(from.position.get());
     const auto new_next = static_cast<Integer>(next.get());
-    soci::statement update = (session_.prepare << text::move_position, soci::use(new_next, "next"),
-                              soci::use(old_next, "from"));
-    update.execute(true);
-    return update.get_affected_rows() == 1;
+    const auto move = [&] {
+        return session_.run(text::move_position, soci::use(new_next, "next"),
+                            soci::use(partition, "log_partition"),
+                            soci::use(old_next, "from_position")) == 1;
+    };
+    if (move()) return true;
+    if (from.position != LogPosition(1)) return false;
+    session_.run(text::insert_position,
+                 soci::use(partition, "log_partition")); // unless it is there
+    return move();
 }
 
-SqlOrderStore::Writer::SaleBatch& SqlOrderStore::Writer::load(std::map<SaleNo, SaleBatch>& sales,
-                                                              SaleNo no) {
-    const auto [at, is_new] = sales.try_emplace(no);
-    SaleBatch& sale = at->second;
-    if (!is_new) return sale;
-    const Integer number = no.get();
-    session_ << text::select_guard, soci::into(sale.version), soci::into(sale.barrier_epoch),
-        soci::into(sale.payment_timeout_ms), soci::use(number, "no");
-    sale.is_known = session_.got_data();
-    return sale;
+// Once for the batch, by number: the order that everybody locks sales in.
+SqlOrderStore::Writer::Sales SqlOrderStore::Writer::lock_sales(std::span<const LogRecord> records) {
+    Sales sales;
+    for (const LogRecord& record : records) {
+        if (record.kind != LogRecordKind::unreadable) sales.try_emplace(record.sale);
+    }
+    Rows::Numbers wanted;
+    for (const auto& [no, sale] : sales) wanted.push_back(no.get());
+    Integer number = 0;
+    Integer has_letters = 0;
+    SaleBatch row;
+    const auto on_row = [&] {
+        row.is_known = true;
+        row.has_letters = has_letters != 0;
+        sales[SaleNo(static_cast<std::uint32_t>(number))] = row;
+    };
+    Rows::each(session_, text::select_guard, "no", wanted, on_row, soci::into(number),
+               soci::into(row.version), soci::into(row.barrier_epoch),
+               soci::into(row.payment_timeout_ms), soci::into(has_letters));
+    return sales;
 }
 
-bool SqlOrderStore::Writer::is_valid(std::map<SaleNo, SaleBatch>& sales, const LogRecord& record,
+bool SqlOrderStore::Writer::is_valid(SaleBatch& sale, const LogRecord& record,
                                      ApplyReport& report) {
-    SaleBatch& sale = load(sales, record.sale);
     const auto epoch = static_cast<Integer>(record.epoch.get());
     switch (record.kind) {
     case LogRecordKind::barrier:
@@ -108,225 +152,120 @@ bool SqlOrderStore::Writer::is_valid(std::map<SaleNo, SaleBatch>& sales, const L
     return false;
 }
 
-SqlOrderStore::Writer::Fast SqlOrderStore::Writer::apply_fast(std::span<const LogRecord> records,
-                                                              ApplyReport& report) {
-    std::map<SaleNo, SaleBatch> sales;
+// Which of them are in the store: orders, or dead letters.
+std::set<std::string> SqlOrderStore::Writer::stored_among(std::span<const LogRecord> records) {
+    Rows::Texts wanted;
+    for (const LogRecord& record : records) {
+        if (record.kind == LogRecordKind::order) wanted.push_back(record.order.text());
+    }
+    std::set<std::string> stored;
+    std::string id;
+    Rows::each(
+        session_, text::select_stored, "id", wanted, [&] { stored.insert(id); }, soci::into(id));
+    return stored;
+}
+
+SqlOrderStore::Writer::Outcome SqlOrderStore::Writer::apply_bulk(std::span<const LogRecord> records,
+                                                                 Way way, ApplyReport& report) {
+    Sales sales = lock_sales(records);
+    std::set<std::string> stored;
+    if (way == Way::without_duplicates) stored = stored_among(records);
+    Rows::Texts duplicates;
     columns_.clear();
     for (const LogRecord& record : records) {
-        if (!is_valid(sales, record, report)) continue;
+        if (record.kind == LogRecordKind::unreadable) return Outcome::needs_care;
         SaleBatch& sale = sales[record.sale];
-        if (!sale.is_known || record.kind != LogRecordKind::order) return Fast::needs_care;
+        if (!is_valid(sale, record, report)) continue;
+        if (!sale.is_known || record.kind != LogRecordKind::order) return Outcome::needs_care;
+        if (way == Way::without_duplicates) {
+            if (!stored.insert(record.order.text()).second) {
+                duplicates.push_back(record.order.text());
+                continue;
+            }
+        } else if (sale.has_letters) {
+            return Outcome::needs_care;
+        }
         columns_.add(record, sale, now_);
         sale.units += record.quantity;
         ++sale.orders;
     }
-    if (!columns_.id.empty()) {
-        try {
-            const auto inserted = static_cast<std::size_t>(insert_orders());
-            if (inserted != columns_.id.size()) return Fast::needs_care; // duplicates
-            insert_events();
-        } catch (const soci::soci_error& failure) {
-            if (kind_of(failure) == Errc::conflict) return Fast::needs_care;
-            throw;
-        }
+    try {
+        insert_orders();
+        insert_events();
+    } catch (const soci::soci_error& failure) {
+        if (kind_of(failure) == Errc::conflict) return Outcome::needs_care;
+        throw;
     }
-    for (auto& [no, sale] : sales) {
-        if (!sale.is_known) continue;
-        if (!move_stock(no, sale, sale.units, sale.orders, sale.units)) {
-            return Fast::stopped_by_guard;
-        }
-    }
+    // Their holds may have been taken again meanwhile: nobody else will drop those of ended orders.
+    Rows(duplicates.size()).add("id", duplicates).run(session_, text::insert_give_back_of_final);
+    if (!move_stock(sales)) return Outcome::stopped_by_guard;
     report.confirmed = columns_.id.size();
+    report.duplicates = duplicates.size();
     report_sales(sales, report);
-    return Fast::applied;
+    return Outcome::applied;
 }
 
-Integer SqlOrderStore::Writer::insert_orders() {
-    soci::statement insert =
-        (session_.prepare << text::insert_order, soci::use(columns_.id, "id"),
-         soci::use(columns_.sale_no, "sale_no"), soci::use(columns_.user, "user_id"),
-         soci::use(columns_.quantity, "quantity"), soci::use(columns_.created_at, "created_at"),
-         soci::use(columns_.expires_at, columns_.has_expiry, "expires_at"),
-         soci::use(columns_.key, "idempotency_key"));
-    insert.execute(true);
-    return insert.get_affected_rows();
+void SqlOrderStore::Writer::insert_orders() {
+    Rows rows(columns_.id.size());
+    rows.add("id", columns_.id).add("sale_no", columns_.sale_no).add("user_id", columns_.user);
+    rows.add("quantity", columns_.quantity).add("created_at", columns_.created_at);
+    rows.add("expires_at", columns_.expires_at, &columns_.has_expiry);
+    rows.add("idempotency_key", columns_.key).run(session_, text::insert_order);
 }
 
 void SqlOrderStore::Writer::insert_events() {
     if (!with_events_) return;
-    const std::vector<Integer> version(columns_.id.size(), 1);
-    const std::vector<Integer> status(columns_.id.size(),
-                                      static_cast<Integer>(OrderStatus::confirmed));
-    const std::vector<Integer> at(columns_.id.size(), now_);
-    soci::statement insert =
-        (session_.prepare << text::insert_event, soci::use(columns_.id, "order_id"),
-         soci::use(version, "version"), soci::use(status, "status"), soci::use(at, "at"));
-    insert.execute(true);
+    const std::size_t orders = columns_.id.size();
+    const Rows::Numbers version(orders, 1);
+    const Rows::Numbers status(orders, static_cast<Integer>(OrderStatus::confirmed));
+    const Rows::Numbers at(orders, now_);
+    Rows rows(orders);
+    rows.add("order_id", columns_.id).add("version", version).add("status", status);
+    rows.add("at", at).run(session_, text::insert_event);
 }
 
-void SqlOrderStore::Writer::give_back(const LogRecord& record) {
-    const std::string id = record.order.text();
-    const Integer number = record.sale.get();
-    session_ << text::insert_give_back, soci::use(id, "order_id"), soci::use(number, "sale_no");
-}
-
-void SqlOrderStore::Writer::report_sales(const std::map<SaleNo, SaleBatch>& sales,
-                                         ApplyReport& report) {
+void SqlOrderStore::Writer::report_sales(const Sales& sales, ApplyReport& report) {
     for (const auto& [no, sale] : sales) {
         const auto confirmed = static_cast<std::size_t>(sale.orders);
         if (confirmed + sale.refused > 0) report.sales.push_back({no, confirmed, sale.refused});
     }
 }
 
+// All of them, or false.
+bool SqlOrderStore::Writer::move_stock(const Sales& sales) {
+    Rows::Numbers no, version, units, orders, barrier_epoch, voided;
+    for (const auto& [number, sale] : sales) {
+        if (!sale.is_known) continue;
+        no.push_back(number.get());
+        version.push_back(sale.version);
+        units.push_back(sale.units);
+        orders.push_back(sale.orders);
+        barrier_epoch.push_back(sale.barrier_epoch);
+        voided.push_back(sale.voided);
+    }
+    Rows rows(no.size());
+    rows.add("no", no).add("version", version).add("units", units).add("orders", orders);
+    rows.add("accepted_units", units).add("barrier_epoch", barrier_epoch).add("voided", voided);
+    return rows.run(session_, text::move_stock) == static_cast<Integer>(no.size());
+}
+
 bool SqlOrderStore::Writer::move_stock(SaleNo no, SaleBatch& sale, Integer units, Integer orders,
                                        Integer accepted_units) {
-    const Integer number = no.get();
-    soci::statement update =
-        (session_.prepare << text::move_stock, soci::use(units, "units"),
-         soci::use(orders, "orders"), soci::use(accepted_units, "accepted_units"),
-         soci::use(sale.barrier_epoch, "barrier_epoch"), soci::use(sale.voided, "voided"),
-         soci::use(number, "no"), soci::use(sale.version, "version"),
-         soci::use(units, "more_units"));
-    update.execute(true);
-    if (update.get_affected_rows() != 1) return false;
+    const Rows::Numbers number{no.get()}, version{sale.version}, moved{units}, counted{orders},
+        accepted{accepted_units}, barrier_epoch{sale.barrier_epoch}, voided{sale.voided};
+    Rows row(1);
+    row.add("no", number).add("version", version).add("units", moved).add("orders", counted);
+    row.add("accepted_units", accepted).add("barrier_epoch", barrier_epoch).add("voided", voided);
+    if (row.run(session_, text::move_stock) != 1) return false;
     ++sale.version;
     sale.voided = 0;
-    return true;
-}
-
-// Order by order, for a batch that met a duplicate, the guard or a record that cannot be stored.
-void SqlOrderStore::Writer::apply_with_care(std::span<const LogRecord> records,
-                                            ApplyReport& report) {
-    std::map<SaleNo, SaleBatch> sales;
-    for (const LogRecord& record : records) {
-        if (!is_valid(sales, record, report)) continue;
-        SaleBatch& sale = sales[record.sale];
-        if (record.kind == LogRecordKind::withdraw) {
-            apply_withdrawal(sale, record, report);
-        } else {
-            apply_one(sale, record, report);
-        }
-    }
-    for (auto& [no, sale] : sales) {
-        // Keeps the last barrier; takes no units, so the guard lets it through.
-        if (sale.is_known && !move_stock(no, sale, 0, 0, 0)) {
-            throw soci::soci_error("a sale changed inside the writer's transaction");
-        }
-    }
-    report_sales(sales, report);
-}
-
-void SqlOrderStore::Writer::apply_one(SaleBatch& sale, const LogRecord& record,
-                                      ApplyReport& report) {
-    columns_.clear();
-    columns_.add(record, sale, now_);
-    std::string cause = "the store has no sale with the number of this order";
-    session_ << "SAVEPOINT one_order";
-    if (sale.is_known) {
-        try {
-            if (insert_orders() == 0) {
-                ++report.duplicates;
-                // Its hold may have been taken again meanwhile: nobody else will drop that.
-                session_ << text::insert_give_back_of_final, soci::use(columns_.id[0], "id");
-            } else if (move_stock(record.sale, sale, record.quantity, 1, record.quantity)) {
-                insert_events();
-                ++report.confirmed;
-                ++sale.orders;
-            } else { // the last line: it never fires if the rules above it hold
-                session_ << text::refuse_order, soci::use(columns_.id[0], "id");
-                static_cast<void>(move_stock(record.sale, sale, 0, 1, record.quantity));
-                give_back(record);
-                const Integer refused = static_cast<Integer>(OrderStatus::refused);
-                const Integer version = 2;
-                if (with_events_) {
-                    session_ << text::insert_event, soci::use(columns_.id[0], "order_id"),
-                        soci::use(version, "version"), soci::use(refused, "status"),
-                        soci::use(now_, "at");
-                }
-                ++report.refused;
-                ++sale.refused;
-            }
-            session_ << "RELEASE one_order";
-            return;
-        } catch (const soci::soci_error& failure) {
-            if (kind_of(failure) != Errc::conflict) throw;
-            cause = failure.what();
-        }
-    }
-    session_ << "ROLLBACK TO one_order";
-    soci::statement set_aside =
-        (session_.prepare << text::insert_dead_letter, soci::use(columns_.id[0], "order_id"),
-         soci::use(columns_.sale_no[0], "sale_no"), soci::use(columns_.user[0], "user_id"),
-         soci::use(columns_.quantity[0], "quantity"), soci::use(columns_.key[0], "idempotency_key"),
-         soci::use(cause, "cause"));
-    set_aside.execute(true);
-    if (set_aside.get_affected_rows() == 0) {
-        ++report.duplicates;
-    } else {
-        if (sale.is_known) static_cast<void>(move_stock(record.sale, sale, 0, 1, record.quantity));
-        ++report.dead_letters;
-    }
-    session_ << "RELEASE one_order";
-}
-
-// Under its Idempotency-Key if it has one, once. Its hold is dropped in any case.
-void SqlOrderStore::Writer::apply_withdrawal(SaleBatch& sale, const LogRecord& record,
-                                             ApplyReport& report) {
-    const std::string id = record.order.text();
-    const Integer number = record.sale.get();
-    Integer times = 0;
-    session_ << text::select_withdrawal, soci::into(times), soci::use(id, "id");
-    if (times > 0) {
-        ++report.duplicates;
-        return;
-    }
-    give_back(record);
-    bool came_before = false; // the key, with another request
-    if (!record.key.empty()) {
-        std::string request;
-        session_ << text::select_change_request, soci::into(request), soci::use(number, "no"),
-            soci::use(record.key, "key");
-        came_before = session_.got_data();
-    }
-    // The guard stops what the inventory had not held: then nothing was withdrawn, and its caller
-    // finds that out.
-    if (!came_before && !lower_stock(sale, record)) return;
-    if (!came_before && !record.key.empty()) {
-        const std::string request = restock_text(-record.quantity);
-        session_ << text::insert_change, soci::use(number, "no"), soci::use(record.key, "key"),
-            soci::use(request, "request");
-    }
-    const Integer units = came_before ? 0 : record.quantity;
-    session_ << text::insert_withdrawal, soci::use(id, "id"), soci::use(number, "no"),
-        soci::use(units, "units");
-    ++report.withdrawals;
-}
-
-bool SqlOrderStore::Writer::lower_stock(SaleBatch& sale, const LogRecord& record) {
-    const Integer number = record.sale.get();
-    const Integer units = record.quantity;
-    const SaleTerms before =
-        select_sales(session_, "WHERE no = " + std::to_string(number)).front().sale.terms;
-    soci::statement update =
-        (session_.prepare << text::lower_stock, soci::use(units, "units"), soci::use(number, "no"),
-         soci::use(sale.version, "version"), soci::use(units, "more_units"));
-    update.execute(true);
-    if (update.get_affected_rows() != 1) return false;
-    ++sale.version;
-    SaleTerms after = before;
-    after.stock -= record.quantity;
-    const auto [was, is] = changed_terms(&before, after);
-    const std::string what = "restocked";
-    session_ << text::insert_journal, soci::use(number, "no"), soci::use(now_, "at"),
-        soci::use(record.user, "who"), soci::use(what, "what"), soci::use(was, "before"),
-        soci::use(is, "after");
     return true;
 }
 
 Result<ApplyReport> SqlOrderStore::apply(LogPlace from, LogPosition next,
                                          std::span<const LogRecord> records, StockGuard guard) {
     switch (guard) {
-    case StockGuard::version_and_stock: return writer_->apply(from.position, next, records);
+    case StockGuard::version_and_stock: return writer_->apply(from, next, records);
     }
     return fail(Errc::invalid, "unknown stock guard");
 }

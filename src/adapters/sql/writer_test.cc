@@ -14,8 +14,9 @@ using fixture::barrier;
 using fixture::books_of;
 using fixture::kNow;
 using fixture::order;
-using fixture::ScratchFile;
+using fixture::ScratchStore;
 using fixture::status_of;
+using fixture::StoreTest;
 
 constexpr StockGuard kGuard = StockGuard::version_and_stock;
 
@@ -28,8 +29,12 @@ std::vector<std::string> violations_of(SqlOrderStore& store) {
     return all;
 }
 
-TEST(StoringOrders, KeepsEverythingThatTheLogSays) {
-    const ScratchFile file;
+class StoringOrders : public StoreTest {};
+INSTANTIATE_TEST_SUITE_P(In, StoringOrders, testing::ValuesIn(fixture::kAllDialects),
+                         fixture::suffix_of);
+
+TEST_P(StoringOrders, KeepsEverythingThatTheLogSays) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 10);
     LogRecord record = order(sale, 4, 3);
@@ -55,8 +60,8 @@ TEST(StoringOrders, KeepsEverythingThatTheLogSays) {
     EXPECT_TRUE(violations_of(*store).empty());
 }
 
-TEST(StoringOrders, MovesThePositionWithTheOrdersOrNotAtAll) {
-    const ScratchFile file;
+TEST_P(StoringOrders, MovesThePositionWithTheOrdersOrNotAtAll) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const auto paused = file.open(); // another process that thinks it is the writer
     const SaleNo sale = add_sale(*store, "s", 10);
@@ -81,16 +86,16 @@ TEST(StoringOrders, MovesThePositionWithTheOrdersOrNotAtAll) {
         store->apply(LogPosition(3), LogPosition(4), other, kGuard).error().is(Errc::fenced));
 }
 
-TEST(StoringOrders, TakesNoOrdersBeforeItsLogIsNamed) {
-    const ScratchFile file;
+TEST_P(StoringOrders, TakesNoOrdersBeforeItsLogIsNamed) {
+    const ScratchStore file(GetParam());
     const auto store = file.open();
     const SaleNo sale = add_sale(*store, "s", 10);
     EXPECT_TRUE(apply_next(*store, {order(sale, 1)}).error().is(Errc::fenced));
     EXPECT_EQ(store->find_sale("s")->sold, 0);
 }
 
-TEST(StoringOrders, CountsARecordOnceHoweverOftenItComes) {
-    const ScratchFile file;
+TEST_P(StoringOrders, CountsARecordOnceHoweverOftenItComes) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 10);
     const auto inside = apply_next(*store, {order(sale, 1, 2), order(sale, 2), order(sale, 1, 2)});
@@ -109,8 +114,8 @@ TEST(StoringOrders, CountsARecordOnceHoweverOftenItComes) {
     EXPECT_TRUE(violations_of(*store).empty());
 }
 
-TEST(StoringOrders, PassesOverOrdersOfClosedEpochs) {
-    const ScratchFile file;
+TEST_P(StoringOrders, PassesOverOrdersOfClosedEpochs) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 10);
     const SaleNo other = add_sale(*store, "other", 10);
@@ -135,8 +140,8 @@ TEST(StoringOrders, PassesOverOrdersOfClosedEpochs) {
     EXPECT_NE(violations[0].find("3 orders of the log were void"), std::string::npos);
 }
 
-TEST(StoringOrders, RemembersTheBarrierAcrossBatchesAndRestarts) {
-    const ScratchFile file;
+TEST_P(StoringOrders, RemembersTheBarrierAcrossBatchesAndRestarts) {
+    const ScratchStore file(GetParam());
     SaleNo sale;
     {
         const auto store = file.open_bound();
@@ -157,8 +162,8 @@ TEST(StoringOrders, RemembersTheBarrierAcrossBatchesAndRestarts) {
     EXPECT_EQ(store->find_sale("s")->sold, 1);
 }
 
-TEST(StoringOrders, RefusesWhatIsAboveTheStockAndSaysSo) {
-    const ScratchFile file;
+TEST_P(StoringOrders, RefusesWhatIsAboveTheStockAndSaysSo) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 5);
     const SaleNo other = add_sale(*store, "other", 1);
@@ -186,8 +191,8 @@ TEST(StoringOrders, RefusesWhatIsAboveTheStockAndSaysSo) {
     EXPECT_EQ(apply_next(*store, {order(sale, 3, 2)})->duplicates, 1U);
 }
 
-TEST(StoringOrders, NeverLetsTheStockBelowWhatIsSold) {
-    const ScratchFile file;
+TEST_P(StoringOrders, NeverLetsTheStockBelowWhatIsSold) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 5);
     ASSERT_TRUE(apply_next(*store, {order(sale, 1, 4)}).has_value());
@@ -199,8 +204,8 @@ TEST(StoringOrders, NeverLetsTheStockBelowWhatIsSold) {
     EXPECT_EQ(store->find_sale("s")->terms.stock, 5);
 }
 
-TEST(StoringOrders, PutsOrdersOfAnUnknownSaleAside) {
-    const ScratchFile file;
+TEST_P(StoringOrders, PutsOrdersOfAnUnknownSaleAside) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 5);
     const auto report =
@@ -215,8 +220,8 @@ TEST(StoringOrders, PutsOrdersOfAnUnknownSaleAside) {
     EXPECT_EQ(apply_next(*store, {barrier(SaleNo(98), 1), order(sale, 4)})->confirmed, 1U);
 }
 
-TEST(StoringOrders, PutsAPoisonousOrderAsideAndKeepsItsUnits) {
-    const ScratchFile file;
+TEST_P(StoringOrders, PutsAPoisonousOrderAsideAndKeepsItsUnits) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 5);
     const LogRecord poison = order(sale, 2, 0); // the table takes no order of nothing
@@ -236,10 +241,10 @@ TEST(StoringOrders, PutsAPoisonousOrderAsideAndKeepsItsUnits) {
     EXPECT_TRUE(violations_of(*store).empty());
 }
 
-TEST(StoringOrders, AddsUpOverManySales) {
+TEST_P(StoringOrders, AddsUpOverManySales) {
     constexpr std::size_t kSales = 50;
     constexpr std::size_t kOrders = 5'000;
-    const ScratchFile file;
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     std::vector<SaleNo> sales;
     for (std::size_t i = 0; i < kSales; ++i) {
@@ -272,8 +277,8 @@ TEST(StoringOrders, AddsUpOverManySales) {
     EXPECT_TRUE(violations_of(*store).empty());
 }
 
-TEST(StoringOrders, ShowsReadersOneMomentAtATime) {
-    const ScratchFile file;
+TEST_P(StoringOrders, ShowsReadersOneMomentAtATime) {
+    const ScratchStore file(GetParam());
     const auto store = file.open_bound();
     const SaleNo sale = add_sale(*store, "s", 100'000);
     std::atomic<bool> is_done{false};

@@ -7,6 +7,7 @@
 #include <memory>
 #include <ostream>
 
+#include "adapters/sql/store_url.h"
 #include "app/assembly.h"
 #include "app/expiry_bench.h"
 #include "app/load/peak.h"
@@ -165,6 +166,18 @@ void add_peak(CLI::App& bench, CommandContext& context) {
     });
 }
 
+// Reports are kept and shown around.
+void hide_password(std::string& command, const std::string& store_url) {
+    const auto url = sql::parse_store_url(store_url);
+    if (!url) return; // the run ends with this error, and reports nothing
+    const std::size_t at = command.find(store_url);
+    if (at == std::string::npos) {
+        command = "doorbuster bench writer --store " + url->name; // it was quoted
+    } else {
+        command.replace(at, store_url.size(), url->name);
+    }
+}
+
 void add_writer(CLI::App& bench, CommandContext& context) {
     struct Flags {
         WriterBenchOptions options;
@@ -184,9 +197,16 @@ void add_writer(CLI::App& bench, CommandContext& context) {
     command->add_option("--batch-max", flags->options.batch_max, "Orders a transaction")
         ->capture_default_str()
         ->check(CLI::Range(1, 1'000'000));
-    command->add_option("--rounds", flags->options.rounds, "Rounds; the median counts")
-        ->capture_default_str()
-        ->check(CLI::Range(1, 100));
+    CLI::Option* rounds =
+        command->add_option("--rounds", flags->options.rounds, "Rounds; the median counts")
+            ->capture_default_str()
+            ->check(CLI::Range(1, 100));
+    command
+        ->add_option("--store", flags->options.store_url,
+                     "A database without tables instead of SQLite, for one round: "
+                     "postgresql://... or mysql://...")
+        ->type_name("URL")
+        ->excludes(rounds);
     command->add_option("--report", flags->report, "Also write PATH.md and PATH.json")
         ->type_name("PATH");
     command->add_flag("--json", flags->json, "One JSON document on standard output");
@@ -196,6 +216,10 @@ void add_writer(CLI::App& bench, CommandContext& context) {
         flags->options.folder = folder->path();
         flags->options.version = version();
         flags->options.command = context.command_line();
+        if (!flags->options.store_url.empty()) {
+            flags->options.rounds = 1;
+            hide_password(flags->options.command, flags->options.store_url);
+        }
         StepProgress steps(context.err);
         const auto orders = static_cast<double>(flags->options.orders);
         auto report = run_writer_bench(flags->options, [&](const WriterBenchProgress& progress) {

@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <fmt/format.h>
 #include <ostream>
 
@@ -11,8 +10,6 @@
 namespace doorbuster {
 namespace {
 
-// What the contract's command line has and this version does not.
-constexpr std::array<std::string_view, 2> kLater = {"write", "bench stages"};
 constexpr std::string_view kTokenOption = "--admin-token";
 constexpr std::string_view kMask = "********";
 
@@ -47,11 +44,6 @@ std::string wrong_command(const CLI::App& app, const std::vector<std::string>& a
         if (const auto known = std::ranges::find(names, word); known != names.end()) {
             current = commands[static_cast<std::size_t>(known - names.begin())];
             continue;
-        }
-        if (std::ranges::find(kLater, path) != kLater.end()) {
-            return fmt::format("'doorbuster {}' is not in this version yet: it comes with the "
-                               "cluster shape",
-                               path);
         }
         const auto nearest = std::ranges::min_element(
             names, {}, [&](const std::string& name) { return edit_distance(word, name); });

@@ -1,10 +1,5 @@
 #include "app/commands/serve_command.h"
 
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -19,69 +14,12 @@
 #include "app/assembly.h"
 #include "app/logging.h"
 #include "app/openapi.h"
+#include "app/process.h"
 
 namespace doorbuster {
 namespace {
 
-constexpr int kExitSecondSignal = 1;
-constexpr std::chrono::milliseconds kLastWordsMax{1'000};
-// The contract's ten seconds, less what a process takes to end. What is durable by then is kept.
-constexpr std::chrono::milliseconds kStopMax{9'500};
-
-// SIGINT and SIGTERM, taken synchronously: they are blocked in every thread.
-class StopSignals {
-public:
-    StopSignals() {
-        sigemptyset(&set_);
-        sigaddset(&set_, SIGINT);
-        sigaddset(&set_, SIGTERM);
-        pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-        signal(SIGPIPE, SIG_IGN); // a client that went away is an error of its socket
-    }
-    // True when one came within the time.
-    [[nodiscard]] bool wait(std::chrono::milliseconds at_most) const {
-        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(at_most);
-        const timespec time{seconds.count(), (at_most - seconds).count() * 1'000'000};
-        return sigtimedwait(&set_, nullptr, &time) > 0;
-    }
-    void wait() const {
-        int which = 0;
-        sigwait(&set_, &which);
-    }
-
-private:
-    sigset_t set_{};
-};
-
-// Ends the process after a while, whatever the rest of it hangs on: a disk, a reader of our log.
-void exit_after(std::chrono::milliseconds time, int status) {
-    std::thread([time, status] {
-        std::this_thread::sleep_for(time);
-        std::_Exit(status);
-    }).detach();
-}
-
-// Writes the last lines, as long as somebody reads them, and ends the process.
-[[noreturn]] void exit_with_last_words(int status) {
-    exit_after(kLastWordsMax, status);
-    finish_logging();
-    std::_Exit(status);
-}
-
-// Going on would break a promise: stop now, say why. The next start recovers from the files.
-[[noreturn]] void stop_at_once(const Error& error) {
-    spdlog::critical("stopping: {}. No answer was given for what was not durable; start again to "
-                     "recover",
-                     error.message());
-    exit_with_last_words(kExitFailed);
-}
-
-// Past the log's queue, for which nobody waits any more, and only if somebody reads.
-void say_at_once(std::string_view line) {
-    pollfd readers{STDERR_FILENO, POLLOUT, 0};
-    if (::poll(&readers, 1, 0) != 1) return;
-    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
-}
+constexpr std::chrono::seconds kWordEvery{5}; // while it waits for its backends
 
 std::string cannot_start(const Error& error) {
     std::string out = "cannot start: " + error.message();
@@ -90,6 +28,22 @@ std::string cannot_start(const Error& error) {
         out += "; --listen HOST:PORT takes another one (./run: --port N)";
     }
     return out;
+}
+
+// What the process exits with, if it cannot be opened or was stopped before.
+std::optional<int> open_or_say_why(const Config& config, const StopSignals& signals,
+                                   const std::function<Result<void>()>& open) {
+    std::optional<Error> failure;
+    if (is_clustered(config)) {
+        const auto opened = open_when_possible(signals, open);
+        if (opened && *opened == Opened::stopped_before) return kExitDone;
+        if (!opened) failure = opened.error();
+    } else if (const auto opened = open(); !opened) {
+        failure = opened.error();
+    }
+    if (!failure) return std::nullopt;
+    spdlog::critical("{}", cannot_start(*failure));
+    return failure->is(Errc::invalid) ? kExitUsage : kExitFailed;
 }
 
 // For the program that started this one. False: it does not get it.
@@ -103,26 +57,32 @@ bool announce(std::ostream& out, const std::string& url, const std::string& data
 int serve(const Config& config, std::ostream* ready_out) {
     const StopSignals signals; // before any thread is made, the logger's too
     set_up_logging(config.output);
-    auto opened = Assembly::open(config, stop_at_once);
-    if (!opened) {
-        spdlog::critical("{}", cannot_start(opened.error()));
-        return opened.error().is(Errc::invalid) ? kExitUsage : kExitFailed;
-    }
-    std::unique_ptr<Assembly> assembly = std::move(*opened);
+    std::unique_ptr<Assembly> assembly;
+    const auto open = [&]() -> Result<void> {
+        auto opened = Assembly::open(config, stop_at_once);
+        if (!opened) return tl::make_unexpected(std::move(opened.error()));
+        assembly = std::move(*opened);
+        return {};
+    };
+    if (const auto code = open_or_say_why(config, signals, open)) return *code;
     assembly->start();
     spdlog::info("listening on {}, data in {}", assembly->url(), config.server.data);
     const auto started = std::chrono::steady_clock::now();
+    auto next_word = started + kWordEvery;
     for (bool is_ready = false; !is_ready;) {
         auto ready = assembly->wait_until_ready(std::chrono::milliseconds(20));
         if (ready) {
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
-            spdlog::info("ready: {} sales rebuilt in {:.2f} s", *ready, took.count());
+            spdlog::info("ready: {} sales after {:.2f} s", *ready, took.count());
             is_ready = true;
         } else if (!ready.error().is(Errc::timeout) || !ready.error().context.empty()) {
             spdlog::critical("cannot rebuild the inventory: {}", ready.error().message());
             exit_with_last_words(kExitFailed);
         } else if (signals.wait(std::chrono::milliseconds(0))) {
             std::_Exit(kExitDone); // nothing was sold yet, nothing is in flight
+        } else if (std::chrono::steady_clock::now() >= next_word) {
+            next_word += kWordEvery;
+            spdlog::info("not ready: {}", assembly->waiting_for());
         }
     }
     if (ready_out != nullptr && !announce(*ready_out, assembly->url(), config.server.data)) {
@@ -131,12 +91,7 @@ int serve(const Config& config, std::ostream* ready_out) {
     }
     signals.wait();
     spdlog::info("stopping: answering what is in flight");
-    std::thread([signals] {
-        signals.wait();
-        say_at_once("doorbuster: second signal: exiting at once, with requests in flight\n");
-        std::_Exit(kExitSecondSignal);
-    }).detach();
-    exit_after(kStopMax, kExitDone);
+    begin_to_stop(signals);
     const bool is_clean = assembly->stop();
     spdlog::info("stopped");
     if (!is_clean) exit_with_last_words(kExitDone); // cut-off requests still refer to the engine

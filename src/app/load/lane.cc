@@ -31,7 +31,7 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
 Lane::Lane(const Executor& executor, Run& run, Totals& totals)
     : run_(run),
       totals_(totals),
-      connection_(executor, run.target),
+      connection_(executor, run.take_target()),
       timer_(executor),
       request_(run.request),
       check_(run.options.sale) {}

@@ -313,8 +313,14 @@ Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>&
     if (const std::string_view why = why_invalid(options); !why.empty()) {
         return fail(Errc::invalid, std::string(why));
     }
-    const auto target = load::make_target(options.url, {options.insecure, options.ca_file});
-    if (!target) return tl::unexpected(target.error());
+    std::vector<load::Target> targets;
+    std::vector<std::string> urls = options.other_urls;
+    urls.insert(urls.begin(), options.url);
+    for (const std::string& url : urls) {
+        auto target = load::make_target(url, {options.insecure, options.ca_file});
+        if (!target) return tl::unexpected(std::move(target.error()));
+        targets.push_back(std::move(*target));
+    }
     if (auto allowed = allow_files(options.connections); !allowed) {
         return tl::unexpected(allowed.error());
     }
@@ -327,8 +333,8 @@ Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>&
                                .quantity_max = options.quantity_max,
                                .same_quantity_per_buyer = options.keys,
                                .seed = options.seed};
-    const load::RequestShape request{.authority = target->url.authority(),
-                                     .path = target->url.prefix + "/v1/sales/" + options.sale +
+    const load::RequestShape request{.authority = targets[0].url.authority(),
+                                     .path = targets[0].url.prefix + "/v1/sales/" + options.sale +
                                              "/purchases",
                                      .user_prefix = options.user_prefix,
                                      .buyers = options.buyers,
@@ -337,7 +343,7 @@ Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>&
     const load::BooksShape books{
         .sale = *sale, .keys = options.keys, .orders_expected = orders_expected(options, *sale)};
     Run run{.options = options,
-            .target = *target,
+            .targets = targets,
             .stop = stop,
             .sale = *sale,
             .plan = load::AttemptPlan(plan),

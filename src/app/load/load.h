@@ -15,6 +15,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "app/load/report.h"
 #include "base/result.h"
@@ -30,6 +31,8 @@ inline constexpr std::uint64_t kLoadThreadsMax = 64;
 
 struct LoadOptions {
     std::string url; // http[s]://HOST[:PORT][/PREFIX]
+    std::vector<std::string>
+        other_urls; // of servers that sell the same sale: connections take turns
     std::string sale;
     std::uint64_t buyers = 1;
     std::uint64_t attempts_per_buyer = 1;

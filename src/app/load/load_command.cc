@@ -106,6 +106,11 @@ void add_load_command(CLI::App& app, CommandContext& context) {
     command->add_option("--url", o.url, "The server, http[s]://HOST[:PORT][/PREFIX]")
         ->required()
         ->type_name("URL");
+    command
+        ->add_option("--also", o.other_urls,
+                     "Another server of the same sale; connections are spread over all of them")
+        ->type_name("URL")
+        ->allow_extra_args(false);
     command->add_option("--sale", o.sale, "The sale's id")->required()->type_name("ID");
     command->add_option("--buyers", o.buyers, "How many distinct buyers")
         ->required()

@@ -65,7 +65,7 @@ private:
 
 struct Run {
     const LoadOptions& options;
-    const Target& target;
+    const std::vector<Target>& targets; // the lanes take turns; at least one
     const std::atomic<bool>& stop;
     SaleFacts sale; // before the run
     AttemptPlan plan;
@@ -78,11 +78,15 @@ struct Run {
     std::atomic<bool> has_begun = false;
     Schedule schedule; // written before has_begun is set, read after
 
+    std::atomic<std::size_t> next_target = 0;
     std::atomic<std::uint64_t> next_attempt = 0;
     // Since when nothing but failures came, as nanoseconds of Clock; 0: the last was an answer.
     std::atomic<std::int64_t> failing_since_ns = 0;
     std::atomic<bool> has_given_up = false;
 
+    [[nodiscard]] const Target& take_target() {
+        return targets[next_target.fetch_add(1, std::memory_order_relaxed) % targets.size()];
+    }
     [[nodiscard]] bool is_ending() const {
         return stop.load(std::memory_order_relaxed) || has_given_up.load(std::memory_order_relaxed);
     }

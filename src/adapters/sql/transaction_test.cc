@@ -1,5 +1,5 @@
 // What the store's writing sessions share: their turns, and the size of the write-ahead log.
-#include "adapters/sql/session.h"
+#include "adapters/sql/transaction.h"
 
 #include <algorithm>
 #include <atomic>
@@ -22,7 +22,7 @@ namespace {
 using fixture::apply_next;
 using fixture::kNow;
 using fixture::order;
-using fixture::ScratchFile;
+using fixture::ScratchStore;
 
 // As behind a mass expiry: somebody who gives the turn back and wants the next one at once.
 TEST(SharedWrites, ServesWhoeverCameFirst) {
@@ -61,30 +61,34 @@ TEST(SharedWrites, ServesWhoeverCameFirst) {
 }
 
 TEST(SharedWrites, GetsItsTurnBackHoweverATransactionEnds) {
-    const ScratchFile file;
-    const std::string connect = "dbname=\"" + file.path() + "\" timeout=0";
-    soci::session session(soci::sqlite3, connect);
-    soci::session other(soci::sqlite3, connect);
-    session << "CREATE TABLE t (a INTEGER)";
+    const ScratchStore file;
+    SessionOptions options;
+    options.busy_wait_s = 0;
+    Session session(*parse_store_url(file.url()), options);
+    Session other(*parse_store_url(file.url()), options);
+    session.open();
+    other.open();
+    session.soci() << "PRAGMA journal_mode=WAL";
+    session.soci() << "CREATE TABLE t (a INTEGER)";
     SharedWrites writes;
     { const Transaction rolled_back(session, writes, Transaction::Kind::write); }
     {
         Transaction committed(session, writes, Transaction::Kind::write);
-        session << "INSERT INTO t VALUES (1)";
+        session.soci() << "INSERT INTO t VALUES (1)";
         committed.commit();
         // At once, not at the end of the scope.
         const Transaction next(other, writes, Transaction::Kind::write);
     }
     { // Another process is writing: the transaction does not even begin.
-        other << "BEGIN IMMEDIATE";
+        other.soci() << "BEGIN IMMEDIATE";
         EXPECT_THROW(Transaction(session, writes, Transaction::Kind::write), soci::soci_error);
-        other << "ROLLBACK";
+        other.soci() << "ROLLBACK";
     }
     {
         const Transaction writer(session, writes, Transaction::Kind::write);
         const Transaction reader(other, writes, Transaction::Kind::read); // takes no turn
         int rows = 0;
-        other << "SELECT count(*) FROM t", soci::into(rows);
+        other.soci() << "SELECT count(*) FROM t", soci::into(rows);
         EXPECT_EQ(rows, 1);
     }
     writes.take_turn();
@@ -98,11 +102,7 @@ protected:
     static constexpr std::size_t kBatch = 1'000;
 
     void SetUp() override {
-        auto opened = SqlOrderStore::open({file_.path(), 2, StoreMode::serve, &clock_, true});
-        ASSERT_TRUE(opened.has_value()) << opened.error().message();
-        store_ = std::move(*opened);
-        ASSERT_TRUE(store_->adopt());
-        ASSERT_TRUE(store_->bind_log("log-1"));
+        store_ = file_.open_bound({"", 2, StoreMode::serve, &clock_, true});
         SaleTerms terms = fixture::terms("s", static_cast<Units>(kOrders));
         terms.payment_timeout = Duration(60'000);
         sale_ = store_->create_sale(terms, "s", "tester")->first.terms.no;
@@ -117,7 +117,7 @@ protected:
         largest_ = std::max(largest_, std::filesystem::file_size(file_.path() + "-wal"));
     }
 
-    const ScratchFile file_;
+    const ScratchStore file_;
     ManualClock clock_{kNow};
     std::unique_ptr<SqlOrderStore> store_;
     SaleNo sale_;

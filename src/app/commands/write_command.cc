@@ -1,0 +1,97 @@
+#include "app/commands/write_command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <spdlog/spdlog.h>
+#include <string>
+
+#include "app/assembly.h"
+#include "app/kafka_log.h"
+#include "app/logging.h"
+#include "app/process.h"
+#include "engine/order_writer.h"
+#include "runtime/clock.h"
+
+namespace doorbuster {
+namespace {
+
+constexpr Duration kStopMax{5'000}; // the batch at hand; what is left another writer takes over
+
+// In the order in which they are built.
+struct WriterParts {
+    SystemClock clock;
+    std::unique_ptr<sql::SqlOrderStore> store;
+    std::unique_ptr<kafka::KafkaFeed> feed;
+    std::unique_ptr<OrderWriter> writer;
+};
+
+Result<void> open(const Config& config, WriterParts& parts) {
+    sql::OrderStoreOptions options;
+    options.url = store_url_of(config);
+    options.pool_size = 1; // the writer has a session of its own; this one asks for positions
+    options.with_events = !config.webhooks.endpoints.empty();
+    auto store = sql::SqlOrderStore::open(options);
+    if (!store) return tl::make_unexpected(std::move(store.error()));
+    parts.store = std::move(*store);
+    if (auto adopted = parts.store->adopt(); !adopted) return adopted;
+    auto feed = open_feed(config, *parts.store);
+    if (!feed) return tl::make_unexpected(std::move(feed.error()));
+    parts.feed = std::move(*feed);
+    OrderWriter::Options writing;
+    writing.batch_max = static_cast<std::size_t>(config.store.batch_max);
+    writing.on_fatal = stop_at_once;
+    parts.writer =
+        std::make_unique<OrderWriter>(*parts.feed, *parts.store, parts.clock, std::move(writing));
+    return {};
+}
+
+int write(const Config& config) {
+    const StopSignals signals; // before any thread is made, the logger's too
+    set_up_logging(config.output);
+    WriterParts parts;
+    const auto opened = open_when_possible(signals, [&] { return open(config, parts); });
+    if (!opened) {
+        spdlog::critical("cannot start: {}", opened.error().message());
+        return opened.error().is(Errc::invalid) ? kExitUsage : kExitFailed;
+    }
+    if (*opened == Opened::stopped_before) return kExitDone;
+    parts.writer->start();
+    spdlog::info("writing orders of log {} to the order store", parts.feed->id());
+    signals.wait();
+    spdlog::info("stopping: finishing the batch at hand");
+    begin_to_stop(signals);
+    parts.writer->stop(kStopMax);
+    parts.feed.reset(); // leaves the group: another writer takes over at once
+    spdlog::info("stopped");
+    finish_logging();
+    return kExitDone;
+}
+
+} // namespace
+
+void add_write_command(CLI::App& app, CommandContext& context) {
+    auto file = std::make_shared<std::string>();
+    CLI::App* command = app.add_subcommand(
+        "write", "Only the order writer: from the log in Kafka to the order store");
+    command->footer("Example: doorbuster write --config shop.toml");
+    command->add_option("--config", *file, "Settings (docs/settings.md)")->type_name("FILE");
+    command->callback([file, &context] {
+        ConfigSources sources;
+        if (!file->empty()) sources.file = *file;
+        sources.environment = context.environment;
+        sources.use = ConfigUse::reading; // it listens nowhere
+        const auto config = load_config(sources);
+        if (!config) return context.failed(config.error());
+        if (auto supported = check_supported(*config); !supported) {
+            return context.failed(supported.error());
+        }
+        if (config->log.backend != LogConfig::Backend::kafka) {
+            return context.failed({make_error_code(Errc::invalid),
+                                   "'doorbuster write' writes what log.backend = \"kafka\" holds; "
+                                   "with \"sqlite\" `doorbuster serve` does it itself"});
+        }
+        context.exit_code = write(*config);
+    });
+}
+
+} // namespace doorbuster
