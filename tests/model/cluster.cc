@@ -41,6 +41,12 @@ Result<std::vector<StoredSale>> ModelStore::next_epochs(std::span<const SaleNo> 
     const Trouble met = trouble();
     if (met == Trouble::away) return fail(Errc::unavailable, "the store is away");
     auto opened = FakeOrderStore::next_epochs(sales);
+    if (opened) {
+        for (const StoredSale& sale : *opened) {
+            trace(fmt::format("sale {}: epoch {} is taken{}", sale.terms.no.get(), sale.epoch.get(),
+                              met == Trouble::none ? "" : ", answer lost"));
+        }
+    }
     if (met == Trouble::answer_lost) return fail(Errc::unavailable, "nobody knows");
     return opened;
 }
@@ -90,6 +96,7 @@ Cluster::Cluster(LuaScripts& all_scripts, std::uint64_t seed, Sabotage faults)
         if (!store_up_ || trouble(10)) return Trouble::away;
         return trouble(15) ? Trouble::answer_lost : Trouble::none;
     };
+    store.trace = [this](const std::string& what) { trace(what); };
     create_sales();
     new_redis({});
     rebalance();
@@ -285,6 +292,12 @@ void Cluster::send(ServingNode& from, RedisCall call, RedisReply reply) {
     time.in(until, [this, server, call = std::move(call), answer, is_answered, unknown] {
         if (!server->is_up) return answer(delay(), unknown); // the connection breaks
         auto result = scripts.run(*server, call.script, call.keys, call.arguments);
+        if (traces_ && result.is(redis::Reply::Kind::array) && call.arguments.size() > 2 &&
+            call.arguments[2].size() < 4) { // begin, install, stage
+            trace(fmt::format("Redis {}: script {} sale {} epoch {}: {}", servers_.size(),
+                              call.script, call.arguments[1], call.arguments[2],
+                              result.items.empty() ? "" : result.items[0].text));
+        }
         if (result.is_error()) books_.violation("a script fails: " + result.text);
         if (is_answered) answer(delay(), std::move(result));
     });
@@ -513,7 +526,10 @@ std::string Cluster::unrest() {
     }
     for (const SaleBooks& sale : books->sales) {
         const SaleNo no = sale.sale.terms.no;
-        if (sale.give_backs > 0) return "units are not given back";
+        if (sale.give_backs > 0) {
+            return fmt::format("units of sale {} are not given back under epoch {}", no.get(),
+                               sale.sale.epoch.get());
+        }
         for (Serving& serving : serving_) {
             std::optional<Result<InventoryCount>> count;
             const auto told = [&count](const Result<InventoryCount>& told) { count = told; };

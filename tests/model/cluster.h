@@ -51,6 +51,7 @@ public:
     Result<void> give_backs_done(std::span<const GiveBack> done) override;
 
     std::function<Trouble()> trouble; // of the next call
+    std::function<void(const std::string&)> trace;
     bool has_changed = false;
 };
 
