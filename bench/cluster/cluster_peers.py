@@ -42,7 +42,10 @@ class LuaRedis(servers.NginxRedis):
 
     def counts(self):
         with Redis(self.redis_port) as redis:
-            return command_counts(redis)
+            counts = command_counts(redis)
+        for server in self.servers:
+            counts["cpu " + server.name] = servers.cpu_seconds(server.pids())
+        return counts
 
 
 class Cluster(servers.Doorbuster):
@@ -94,6 +97,13 @@ class Cluster(servers.Doorbuster):
     def pids(self):
         return [*super().pids(), *self.engines.pids()]
 
+    def _cpu_seconds(self):
+        """By process, PostgreSQL's sessions in one."""
+        used = {server.name: servers.cpu_seconds(server.pids()) for server in self.servers}
+        for name in self.engines.names:
+            used[name] = servers.cpu_seconds(self.engines.pids_of(name))
+        return used
+
     def counts(self):
         with Redis(self.engines.port("redis")) as redis:
             counts = command_counts(redis)
@@ -108,6 +118,7 @@ class Cluster(servers.Doorbuster):
         counts["sql commits"] = int(self.engines.psql(
             "postgres",
             f"select xact_commit from pg_stat_database where datname = '{self.store_name}'"))
+        counts |= {"cpu " + name: seconds for name, seconds in self._cpu_seconds().items()}
         page = self.request("GET", "/metrics")[2].decode()
         for bound, value in BUCKET.findall(page):
             counts["log seconds <= " + bound] = float(value)

@@ -55,6 +55,17 @@ def work_of(sample):
     }
 
 
+def cpu_of(samples):
+    """Microseconds of processor time for one answer, by process, the largest first."""
+    names = [key for key in samples[0]["counts"] if key.startswith("cpu ")]
+    used = {
+        key.removeprefix("cpu "): statistics.median(
+            each["counts"][key] * 1e6 / each["answers"] for each in samples)
+        for key in names
+    }
+    return dict(sorted(used.items(), key=lambda item: -item[1]))
+
+
 def _number(value, digits):
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -64,15 +75,20 @@ def work(outcome):
     cases = {}
     for sample in outcome["samples"]:
         key = (sample["scenario"], sample["connections"], sample["peer"])
-        cases.setdefault(key, []).append(work_of(sample))
-    rows = []
-    for (scenario, connections, peer), taken in cases.items():
-        medians = {}
+        cases.setdefault(key, []).append(sample)
+    rows, processors = [], []
+    for (scenario, connections, peer), samples in cases.items():
+        taken, medians = [work_of(sample) for sample in samples], {}
         for field in taken[0]:
             values = [each[field] for each in taken if each[field] is not None]
             medians[field] = statistics.median(values) if values else None
         outcome["summary"].setdefault("work", []).append(
-            {"scenario": scenario, "connections": connections, "peer": peer, **medians})
+            {"scenario": scenario, "connections": connections, "peer": peer, **medians,
+             "cpu_us": cpu_of(samples)})
+        processors.append([
+            scenario, str(connections), peer,
+            ", ".join(f"{name} {us:.1f}" for name, us in cpu_of(samples).items()),
+        ])
         rows.append([
             scenario, str(connections), peer, _number(medians["redis_calls"], 4),
             _number(medians["redis_commands"], 3), _number(medians["kafka_records"], 4),
@@ -92,6 +108,9 @@ def work(outcome):
         "to Kafka's producer until it was read back (`doorbuster_log_append_seconds`), which is "
         "what an accepted order waits for beyond Redis. Requests that wrk sent and did not "
         "wait for are in the counts, not in the answers.",
+        "## Processor time for one answer, in µs",
+        report.table(["scenario", "connections", "peer", "by process"], processors),
+        "Until every order was stored: with what came after the client's end.",
     ]
 
 
@@ -100,7 +119,7 @@ def engines_around(options):
     if cluster_peers.Cluster.name not in options.only:
         yield
         return
-    with services.Services(BENCH.scratch / "services", ENGINES) as engines:
+    with services.Services(BENCH.scratch / "services", ENGINES, True) as engines:
         cluster_peers.Cluster.engines = engines
         yield
 
@@ -114,6 +133,8 @@ BENCH = driver.Bench(
     ),
     by_default=tuple(cluster_peers.PEERS),
     users="distinct",
+    # Kafka's Java compiles its hot code while it runs.
+    warm_up_seconds=4,
     around=engines_around,
 )
 

@@ -12,8 +12,7 @@ import servers
 ROOT = servers.HERE.parents[1]
 TOOL = ROOT / "tools" / "services"
 
-# PostgreSQL with its shared library Kafka's JVM and MariaDB's first data: seconds; a first
-# download of Kafka: minutes.
+# A start takes seconds, a first download of Kafka minutes.
 TOOL_SECONDS_MAX = 600
 QUESTION_SECONDS_MAX = 120
 
@@ -21,16 +20,17 @@ QUESTION_SECONDS_MAX = 120
 class Services:
     """Entered: they run, on free ports, and end with this process, however that happens."""
 
-    def __init__(self, folder, names):
+    def __init__(self, folder, names, count_statements):
         self.folder = pathlib.Path(folder)
         self.names = names
+        self.count_statements = count_statements
         self.nodes = {}
 
     def __enter__(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self._tool("start", *self.names, "--owner", str(os.getpid()))
-            if "postgresql" in self.names:
+            if self.count_statements:
                 self._load_statement_counter()
             for name in self.names:
                 self.nodes[name] = json.loads(self._tool("show", name, "--json"))["nodes"][0]
@@ -72,16 +72,17 @@ class Services:
         return f"127.0.0.1:{self.port(name)}"
 
     def pids(self):
-        """Their processes, and PostgreSQL's sessions, which are processes of their own."""
-        pids = [node["pid"] for node in self.nodes.values()]
-        if "postgresql" in self.nodes:
-            for pid in servers.children_of(self.nodes["postgresql"]["pid"]):
-                with contextlib.suppress(OSError):
-                    title = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-                    # Those come and go.
-                    if b"autovacuum worker" not in title and b"127.0.0.1" in title \
-                            or b"writer" in title or b"checkpointer" in title:
-                        pids.append(pid)
+        return [pid for name in self.names for pid in self.pids_of(name)]
+
+    def pids_of(self, name):
+        """The engine's process, and PostgreSQL's sessions, which are processes of their own."""
+        pids = [self.nodes[name]["pid"]]
+        for pid in servers.children_of(pids[0]):
+            with contextlib.suppress(OSError):
+                title = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+                # Those come and go, as does the child in which Redis rewrites its file.
+                if name != "redis" and b"autovacuum worker" not in title:
+                    pids.append(pid)
         return pids
 
     def psql(self, database, question):
@@ -90,9 +91,10 @@ class Services:
         return _ask("psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", question,
                     address)
 
-    def mariadb(self, question):
+    def mariadb(self, database, question, delimiter=";"):
         return _ask("mariadb", "--no-defaults", "-h", "127.0.0.1", "-P",
-                    str(self.port("mariadb")), "-u", "root", "-N", "-B", "-e", question)
+                    str(self.port("mariadb")), "-u", "root", "-N", "-B",
+                    f"--delimiter={delimiter}", "-e", question, database)
 
 
 def _ask(*command):

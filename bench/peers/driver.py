@@ -27,7 +27,6 @@ RESULTS = ROOT / "bench" / "results"
 SALE, WARM_UP_SALE = "bench", "warm-up"
 EXPECTED_STATUS = {"refusals": 409, "accepted": 202}
 
-WARM_UP_SECONDS = 1
 # An answer slower than this is counted by wrk as a time-out and fails the run.
 ANSWER_SECONDS_MAX = 10
 
@@ -41,6 +40,7 @@ class Bench:
     page: report.Page
     by_default: tuple  # of page.peers
     users: str = "both"  # --user, where it is not given
+    warm_up_seconds: int = 1  # on another sale, before each measurement
     # Entered with the options around all measurements: what the peers share while they run.
     around: object = contextlib.nullcontext
 
@@ -209,16 +209,16 @@ def open_sale_for(peer, scenario, sale):
     return stock
 
 
-def measure(options, peers, scratch, step):
+def measure(options, bench, scratch, step):
     """One peer, one case: a fresh server, a warm-up on another sale, the measurement, checks."""
     round_number, scenario, users, connections, name = step
     expected = EXPECTED_STATUS[scenario]
     # The same users for every peer, others in every round and case.
     tag = f"r{round_number:02d}c{connections:04d}"
-    with peers[name](scratch, options) as peer:
+    with bench.page.peers[name](scratch, options) as peer:
         open_sale_for(peer, scenario, WARM_UP_SALE)
         warm_up = run_wrk(
-            options, peer.url(WARM_UP_SALE), connections, WARM_UP_SECONDS, tag + "w", users
+            options, peer.url(WARM_UP_SALE), connections, bench.warm_up_seconds, tag + "w", users
         )
         check_answers(warm_up, expected)
         stock = open_sale_for(peer, scenario, SALE)
@@ -280,7 +280,7 @@ def measure_step(options, bench, place, step):
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="m", dir=bench.scratch))
     label = f"round {round_number}, {scenario}, {users} users, {connections} connections, {name}"
     try:
-        sample = measure(options, bench.page.peers, scratch, step)
+        sample = measure(options, bench, scratch, step)
     except servers.Failure as failure:
         kept = scratch.relative_to(ROOT)
         raise servers.Failure(f"{label}: {failure}\nits files are in {kept}") from None

@@ -1,6 +1,7 @@
 #include "app/writer_bench.h"
 
 #include <boost/json/parse.hpp>
+#include <filesystem>
 #include <gtest/gtest.h>
 
 #include "app/scratch_folder.h"
@@ -32,6 +33,34 @@ TEST(WriterBench, StoresEveryOrderAndRecordsHowItWasMeasured) {
     const std::string text = to_markdown(*report);
     EXPECT_NE(text.find("- command: `doorbuster bench writer --rounds 1`\n"), std::string::npos);
     EXPECT_NE(text.find("| median | "), std::string::npos);
+}
+
+TEST(WriterBench, WritesIntoTheStoreThatIsNamed) {
+    const auto folder = ScratchFolder::make();
+    ASSERT_TRUE(folder) << folder.error().message();
+    const std::string file = folder->path() + "/elsewhere.db";
+    WriterBenchOptions options;
+    options.folder = folder->path();
+    options.orders = 3'000;
+    options.rounds = 1;
+    options.store_url = "sqlite:" + file;
+    const auto report = run_writer_bench(options, {});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_TRUE(std::filesystem::exists(file));
+    EXPECT_NE(report->store, "SQLite");
+    EXPECT_NE(to_markdown(*report).find(report->store), std::string::npos);
+
+    // It takes its orders from the first round's log for good.
+    EXPECT_FALSE(run_writer_bench(options, {}));
+}
+
+TEST(WriterBench, RefusesMoreRoundsThanAStoreTakes) {
+    WriterBenchOptions options;
+    options.store_url = "sqlite:never-made.db";
+    options.rounds = 2;
+    const auto report = run_writer_bench(options, {});
+    ASSERT_FALSE(report);
+    EXPECT_TRUE(report.error().is(Errc::invalid));
 }
 
 } // namespace

@@ -1,0 +1,10 @@
+-- As for PostgreSQL.
+CREATE TABLE sales (id INTEGER PRIMARY KEY, stock BIGINT NOT NULL, sold BIGINT NOT NULL);
+CREATE TABLE orders (
+    id         BIGINT AUTO_INCREMENT PRIMARY KEY,
+    sale_id    INTEGER      NOT NULL,
+    user_id    VARCHAR(128) NOT NULL,
+    quantity   BIGINT       NOT NULL,
+    created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)
+);
+INSERT INTO sales VALUES (1, 1000000000, 0);
