@@ -37,7 +37,9 @@ public:
         };
         co_return co_await suspend<Result<redis::Reply>>(std::move(keep));
     }
-    Task<void> pause(Duration duration) override { co_await sleep_for(*node_.life_, duration); }
+    Task<void> pause(Duration duration) override {
+        co_await sleep_for(*node_.life_, duration); // poll: the scheduler makes up this time
+    }
 
 private:
     ServingNode& node_;
@@ -76,7 +78,7 @@ public:
             node_.life_->steady_ns() + std::chrono::nanoseconds(kAnswerMax).count();
         while (!delivered_.contains(position) && !log_.is_durable(position)) {
             if (node_.life_->steady_ns() >= until) co_return co_await log_.durable(position);
-            co_await sleep_for(*node_.life_, Duration(1));
+            co_await sleep_for(*node_.life_, Duration(1)); // poll: made-up time
         }
         co_return Step<void>();
     }
@@ -134,7 +136,7 @@ ServingNode::ServingNode(Cluster& cluster, std::uint64_t number)
     const auto draw = [this](std::uint64_t bound) { return cluster_.below(bound); };
     keeper_ = std::make_unique<SaleKeeper>(
         SaleKeeper::Parts{life_->cores(), *life_, blocking_, cluster.store, *log_, *inventory_,
-                          *rebuild_, directories_, draw, [](std::size_t) {}});
+                          *rebuild_, tally_, directories_, draw, [](std::size_t) {}});
 }
 
 // It dies where it stands. What waits for something that will not come any more is told that its

@@ -263,7 +263,7 @@ TEST_P(SharedStore, GoesOnWhenItIsTheVictimOfADeadlock) {
               "pg_namespace n ON n.oid = c.relnamespace JOIN pg_locks w ON w.pid = l.pid AND NOT "
               "w.granted WHERE n.nspname = current_schema() AND c.relname = 'sales'";
     for (int i = 0; i < 100 && file_->number(waiting) == 0; ++i) {
-        std::this_thread::sleep_for(kLookEvery);
+        std::this_thread::sleep_for(kLookEvery); // poll: somebody waits for the lock
     }
     bool is_victim = true; // the store
     try {
@@ -302,7 +302,7 @@ TEST_P(SharedStore, GoesOnWhenItsConnectionsAreKilled) {
     Integer victim = 0;
     for (int i = 0; i < 100 && victim == 0; ++i) {
         other.soci() << victims, soci::into(victim);
-        if (victim == 0) std::this_thread::sleep_for(kLookEvery);
+        if (victim == 0) std::this_thread::sleep_for(kLookEvery); // poll: a victim
     }
     ASSERT_NE(victim, 0);
     if (is_mysql) other.soci() << "KILL " + std::to_string(victim);
@@ -379,7 +379,7 @@ TEST_P(SharedStore, HasOneThatSendsItsWebhooks) {
     bool leads = false;
     for (int i = 0; i < 500 && !leads; ++i) {
         leads = (*second)->try_lead().value_or(false);
-        if (!leads) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        if (!leads) std::this_thread::sleep_for(std::chrono::milliseconds(10)); // poll: the lead
     }
     EXPECT_TRUE(leads) << "the lead ends with its connection";
 }
