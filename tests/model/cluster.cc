@@ -547,6 +547,7 @@ std::string Cluster::unrest() {
                     (*count)->remaining, no.get(), (*count)->withdrawing, left);
             }
             const SaleView* view = serving.node->view(no);
+            if (view == nullptr) return "a process does not show a sale";
             if (view->remaining() != left) return "a process shows other units than remain";
         }
     }

@@ -25,7 +25,7 @@ namespace {
 
 // Enough for half a minute of one core.
 constexpr std::uint64_t kSeeds = 1'000;
-constexpr std::uint64_t kSeedsToFindAFault = 300;
+constexpr std::uint64_t kSeedsToFindAFault = 3'000;
 
 std::uint64_t number_from(const char* name, std::uint64_t otherwise) {
     const char* text = std::getenv(name);

@@ -116,7 +116,7 @@ ServingNode::ServingNode(Cluster& cluster, std::uint64_t number)
     directories_.push_back(std::make_unique<SaleDirectory>());
     commands_ = std::make_unique<Commands>(*this);
     redis::InventoryOptions stocked;
-    stocked.process = number;
+    stocked.process = static_cast<std::uint32_t>(number);
     stocked.pending_max = 40;
     stocked.callbacks.on_terms = [this](SaleNo, std::int64_t) { keeper_->look_soon(); };
     stocked.callbacks.on_cold = [this](SaleNo) { keeper_->look_soon(); };
