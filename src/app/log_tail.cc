@@ -4,9 +4,9 @@
 
 namespace doorbuster {
 
-Result<LogTail> LogTail::read(sqlite::LogSnapshot log, LogPosition from, SaleNo sale, Epoch barrier,
+Result<LogTail> LogTail::read(std::unique_ptr<OfflineLog> log, const Stretch& stretch,
                               std::size_t part_max) {
-    LogTail tail(std::move(log), from, sale, barrier, part_max);
+    LogTail tail(std::move(log), stretch, part_max);
     auto read = tail.for_each([&tail](LogRecord& record) { tail.ids_.push_back(record.order); });
     if (!read) return tl::make_unexpected(std::move(read.error()));
     std::ranges::sort(tail.ids_);
@@ -20,15 +20,15 @@ Result<LogTail> LogTail::read(sqlite::LogSnapshot log, LogPosition from, SaleNo 
 }
 
 Result<void> LogTail::for_each(const std::function<void(LogRecord& record)>& visit) {
-    Epoch barrier = barrier_;
-    return log_->read_groups(from_, [&](LogBatch& group) -> Result<void> {
-        for (LogRecord& record : group.records) {
-            if (record.sale != sale_) continue;
-            if (record.kind == LogRecordKind::barrier) barrier = record.epoch;
-            if (record.kind == LogRecordKind::order && record.epoch == barrier) visit(record);
-        }
+    Epoch barrier = stretch_.barrier;
+    const auto take = [&](AuditTail::Entry&& entry) -> Result<void> {
+        LogRecord& record = entry.record;
+        if (record.sale != stretch_.sale) return {};
+        if (record.kind == LogRecordKind::barrier) barrier = std::max(barrier, record.epoch);
+        if (record.kind == LogRecordKind::order && record.epoch == barrier) visit(record);
         return {};
-    });
+    };
+    return log_->for_each(stretch_.from, stretch_.to, take);
 }
 
 Result<void> LogTail::load(std::size_t begin) {

@@ -5,10 +5,10 @@
 
 #include <cstddef>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <vector>
 
-#include "adapters/sqlite/log_file.h"
+#include "app/offline_log.h"
 #include "base/result.h"
 #include "domain/ids.h"
 #include "domain/log_record.h"
@@ -17,10 +17,15 @@ namespace doorbuster {
 
 class LogTail {
 public:
-    // The records from `from` on, where the epoch `barrier` is open.
-    [[nodiscard]] static Result<LogTail> read(sqlite::LogSnapshot log, LogPosition from,
-                                              SaleNo sale, Epoch barrier,
-                                              std::size_t part_max = 100'000);
+    // The records in [from, to) of the sale's partition; at `from` the epoch `barrier` is open.
+    struct Stretch {
+        LogPlace from;
+        LogPosition to;
+        SaleNo sale;
+        Epoch barrier;
+    };
+    [[nodiscard]] static Result<LogTail>
+    read(std::unique_ptr<OfflineLog> log, const Stretch& stretch, std::size_t part_max = 100'000);
 
     // This order has come from the store meanwhile.
     void leave_out(const OrderId& order);
@@ -29,19 +34,16 @@ public:
     [[nodiscard]] Result<void> give(const Take& take);
 
 private:
-    LogTail(sqlite::LogSnapshot log, LogPosition from, SaleNo sale, Epoch barrier,
-            std::size_t part_max)
-        : log_(std::move(log)), from_(from), sale_(sale), barrier_(barrier), part_max_(part_max) {}
+    LogTail(std::unique_ptr<OfflineLog> log, const Stretch& stretch, std::size_t part_max)
+        : log_(std::move(log)), stretch_(stretch), part_max_(part_max) {}
 
     // Calls `visit` with each record that became or becomes an order of the sale.
     [[nodiscard]] Result<void> for_each(const std::function<void(LogRecord& record)>& visit);
     // The records of the orders from ids_[begin] on, at most part_max_ of them.
     [[nodiscard]] Result<void> load(std::size_t begin);
 
-    std::optional<sqlite::LogSnapshot> log_; // none when all of it is in part_
-    LogPosition from_;
-    SaleNo sale_;
-    Epoch barrier_;
+    std::unique_ptr<OfflineLog> log_; // null when all of it is in part_
+    Stretch stretch_;
     std::size_t part_max_;
     std::vector<OrderId> ids_;      // sorted
     std::vector<bool> is_left_out_; // by place in ids_

@@ -58,7 +58,10 @@ protected:
     [[nodiscard]] LogTail read(std::size_t part_max, std::uint64_t from = 1) {
         auto log = sqlite::LogSnapshot::open(folder_.path());
         EXPECT_TRUE(log) << log.error().message();
-        auto tail = LogTail::read(std::move(*log), LogPosition(from), kSale, Epoch(1), part_max);
+        auto books = std::make_unique<SnapshotLog>(std::move(*log));
+        const LogPosition end = books->ends()->front();
+        const LogTail::Stretch all{{kOnlyPartition, LogPosition(from)}, end, kSale, Epoch(1)};
+        auto tail = LogTail::read(std::move(books), all, part_max);
         EXPECT_TRUE(tail) << tail.error().message();
         return std::move(*tail);
     }

@@ -11,6 +11,7 @@
 #include "app/commands/command_context.h"
 #include "app/commands/config_command.h"
 #include "app/commands/export_command.h"
+#include "app/commands/log_command.h"
 #include "app/commands/order_command.h"
 #include "app/commands/sale_command.h"
 #include "app/commands/serve_command.h"
@@ -26,6 +27,8 @@ int main(int count, char** arguments) {
     context.environment = process_environment();
     context.out_is_terminal = isatty(STDOUT_FILENO) != 0 ? Terminal::yes : Terminal::no;
     context.err_is_terminal = isatty(STDERR_FILENO) != 0 ? Terminal::yes : Terminal::no;
+    context.in = &std::cin;
+    context.in_is_terminal = isatty(STDIN_FILENO) != 0 ? Terminal::yes : Terminal::no;
     context.offline_audit = audit_offline;
     context.offline_export = export_offline;
 
@@ -37,6 +40,7 @@ int main(int count, char** arguments) {
     add_sale_command(app, context);
     add_order_command(app, context);
     add_webhook_command(app, context);
+    add_log_command(app, context);
     add_load_command(app, context);
     add_bench_command(app, context);
     add_audit_command(app, context);

@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "adapters/sql/order_store.h"
-#include "adapters/sqlite/log_file.h"
 #include "app/assembly.h"
 #include "app/log_tail.h"
+#include "app/offline_log.h"
 #include "engine/audit.h"
 #include "engine/order_service.h"
 
@@ -18,34 +18,42 @@ constexpr std::size_t kPage = 1'000; // orders in memory at a time
 
 struct OfflineBooks {
     std::unique_ptr<sql::SqlOrderStore> store;
+    std::unique_ptr<OfflineLog> log;
+    std::vector<LogPosition> ends; // of the log, before the books were read
     Books books;
-    sqlite::LogSnapshot log;
 };
 
+// The log first: what the writer moves to the store after that is in both, and the store's
+// positions say so.
 Result<OfflineBooks> open_books(const Config& config, const std::optional<std::string>& sale) {
-    const auto store_path = sqlite_path_of(config);
-    if (!store_path) return tl::make_unexpected(store_path.error());
-    if (!std::filesystem::exists(*store_path)) {
+    const auto file = sqlite_path_of(config);
+    if (file && !std::filesystem::exists(*file)) {
         return fail(Errc::not_found,
-                    "there is no order store at " + *store_path + "; name its folder with --data");
+                    "there is no order store at " + *file + "; name its folder with --data");
     }
-    // The log first: what the writer moves to the store after that is in both, and the store's
-    // position says so.
-    auto log = sqlite::LogSnapshot::open(config.server.data);
-    if (!log) return tl::make_unexpected(std::move(log.error()));
-    auto store = sql::SqlOrderStore::open({*store_path, 1, sql::StoreMode::read_only});
+    OfflineBooks opened;
+    auto store = sql::SqlOrderStore::open({store_url_of(config), 1, sql::StoreMode::read_only});
     if (!store) return tl::make_unexpected(std::move(store.error()));
-    const auto binding = (*store)->log_binding();
+    opened.store = std::move(*store);
+    const auto binding = opened.store->log_binding();
     if (!binding) return tl::make_unexpected(binding.error());
-    if (binding->log_id != log->id()) {
-        return fail(Errc::foreign_log, "the log in " + config.server.data + " is not the store's");
+    if (binding->log_id.empty()) {
+        return fail(Errc::not_found, "the order store knows no log yet: no server has used it");
     }
-    auto books = (*store)->books(sale);
+    auto log = open_offline_log(config, binding->log_id);
+    if (!log) return tl::make_unexpected(std::move(log.error()));
+    opened.log = std::move(*log);
+    auto ends = opened.log->ends();
+    if (!ends) return tl::make_unexpected(std::move(ends.error()));
+    opened.ends = std::move(*ends);
+    auto books = opened.store->books(sale);
     if (!books && sale && books.error().is(Errc::not_found)) {
-        return fail(Errc::not_found, "there is no sale '" + *sale + "' in " + config.server.data);
+        const std::string where = file ? config.server.data : "the order store";
+        return fail(Errc::not_found, "there is no sale '" + *sale + "' in " + where);
     }
     if (!books) return tl::make_unexpected(std::move(books.error()));
-    return OfflineBooks{std::move(*store), std::move(*books), std::move(*log)};
+    opened.books = std::move(*books);
+    return opened;
 }
 
 AuditRow row_of(const SaleAudit& audit) {
@@ -85,15 +93,16 @@ Result<std::vector<AuditRow>> audit_offline(const Config& config,
                                             const std::optional<std::string>& sale) {
     auto books = open_books(config, sale);
     if (!books) return tl::make_unexpected(std::move(books.error()));
-    auto tail = books->log.read_from(books->books.next.at(kOnlyPartition));
-    if (!tail) return tl::make_unexpected(tail.error());
-    AuditTail behind{kOnlyPartition, books->books.next.at(kOnlyPartition), {}};
-    for (LogRecord& record : *tail) {
-        behind.entries.push_back({behind.queued_next, std::move(record)});
-        behind.queued_next = behind.queued_next.next();
+    std::vector<AuditTail> tails;
+    for (std::uint32_t i = 0; i < books->ends.size(); ++i) {
+        const LogPartition partition(i);
+        const LogPlace from{partition, books->books.next.at(partition)};
+        auto entries = books->log->read(from, books->ends[i]);
+        if (!entries) return tl::make_unexpected(std::move(entries.error()));
+        tails.push_back({partition, books->ends[i], std::move(*entries)});
     }
     std::vector<AuditRow> rows;
-    for (const SaleAudit& audit : judge(books->books, std::vector<AuditTail>{behind}, {})) {
+    for (const SaleAudit& audit : judge(books->books, tails, {}, books->log->writers())) {
         rows.push_back(row_of(audit));
     }
     std::ranges::sort(rows, {}, &AuditRow::sale_id); // as a server lists them
@@ -105,8 +114,14 @@ Result<void> export_offline(const Config& config, const std::string& sale, const
     if (!books) return tl::make_unexpected(std::move(books.error()));
     const SaleBooks& entry = books->books.sales.front();
     const SaleNo no = entry.sale.terms.no;
-    auto tail = LogTail::read(std::move(books->log), books->books.next.at(kOnlyPartition), no,
-                              entry.barrier);
+    const LogPartition partition = entry.sale.terms.partition;
+    if (partition.get() >= books->ends.size()) {
+        return fail(Errc::foreign_log, "the log has no partition " +
+                                           std::to_string(partition.get()) + ", where the sale is");
+    }
+    const LogPosition next = books->books.next.at(partition);
+    auto tail = LogTail::read(std::move(books->log),
+                              {{partition, next}, books->ends[partition.get()], no, entry.barrier});
     if (!tail) return tl::make_unexpected(std::move(tail.error()));
     std::optional<OrderId> after;
     for (;;) {

@@ -1,5 +1,5 @@
-// The books of a data folder, read from its files: for `audit` and `export` without a server, also
-// while one runs. Read-only. Called on the main thread.
+// The books as the store and the log have them, whatever they are kept in: for `audit` and `export`
+// without a server, also while servers run. Read-only. Called on the main thread.
 #pragma once
 
 #include <optional>

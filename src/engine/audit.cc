@@ -60,7 +60,7 @@ void sum_tail(const AuditTail& log_tail, std::map<SaleNo, Epoch>& barriers,
 
 std::string text(std::int64_t number) { return std::to_string(number); }
 
-void judge_store(const SaleBooks& books, SaleAudit& row) {
+void judge_store(const SaleBooks& books, LogWriters writers, SaleAudit& row) {
     std::int64_t stored = 0;
     Units stored_units = 0;
     Units live_units = 0;
@@ -87,9 +87,7 @@ void judge_store(const SaleBooks& books, SaleAudit& row) {
         row.violations.push_back("the store's guard refused " + text(refused) +
                                  " orders that buyers had been promised");
     }
-    // The log has one writing process, and it opens an epoch only when nothing is held under the
-    // last one: no order is ever void.
-    if (books.voided_orders > 0) {
+    if (books.voided_orders > 0 && writers == LogWriters::one) {
         row.violations.push_back(text(books.voided_orders) +
                                  " orders of the log were void: a second process had taken over");
     }
@@ -123,7 +121,8 @@ void judge_inventory(const SaleBooks& books, const Tail& tail, const InventoryCo
 } // namespace
 
 std::vector<SaleAudit> judge(const Books& books, std::span<const AuditTail> log_tails,
-                             const std::map<SaleNo, InventoryCount>& inventory) {
+                             const std::map<SaleNo, InventoryCount>& inventory,
+                             LogWriters writers) {
     std::map<SaleNo, Epoch> barriers;
     for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
     std::map<SaleNo, Tail> tails;
@@ -141,7 +140,7 @@ std::vector<SaleAudit> judge(const Books& books, std::span<const AuditTail> log_
                    sale.units[index_of(OrderStatus::paid)];
         row.remaining = row.stock - row.sold;
         row.log_accepted_units = sale.log_accepted_units + queued.units;
-        judge_store(sale, row);
+        judge_store(sale, writers, row);
         if (row.sold + sale.dead_letter_units > row.stock) {
             row.violations.push_back("oversold: " + text(row.sold + sale.dead_letter_units) +
                                      " units of a stock of " + text(row.stock));
@@ -245,7 +244,7 @@ Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sa
                after->second.moves != before.moves;
     };
     if (std::erase_if(counts, is_inexact) > 0) judged.is_certain = false;
-    judged.rows = judge(books, tails, counts);
+    judged.rows = judge(books, tails, counts, log_books_.writers());
     if (terms_moved) judged.is_certain = false;
     // A second copy of an order, behind the books, looks like one order more until it is stored.
     const bool is_balanced = std::ranges::all_of(judged.rows, &SaleAudit::balanced);

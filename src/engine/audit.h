@@ -47,15 +47,22 @@ struct AuditTail {
     std::vector<Entry> entries;
 };
 
+// Of a log that one process writes to, no order is ever void: an epoch is opened there only when
+// nothing is held under the last one. Where several write, a void order is the fence at work: its
+// buyer was not told yes.
+enum class LogWriters : std::uint8_t { one, several };
+
 // `inventory`: what the live inventory counted since, under the books' terms; a tail reaches to
 // each log_end. A count without log_end holds exactly the orders of the books and of the tails.
 [[nodiscard]] std::vector<SaleAudit> judge(const Books& books, std::span<const AuditTail> tails,
-                                           const std::map<SaleNo, InventoryCount>& inventory);
+                                           const std::map<SaleNo, InventoryCount>& inventory,
+                                           LogWriters writers = LogWriters::one);
 
 // What an audit needs of the log. Blocking; audits take turns.
 class LogBooks {
 public:
     virtual ~LogBooks() = default;
+    [[nodiscard]] virtual LogWriters writers() const = 0;
     // Keeps records from being pruned.
     [[nodiscard]] virtual std::unique_ptr<LogPin> pin() = 0;
     // The position behind the last record of every partition, now.
@@ -69,6 +76,7 @@ public:
 class ReaderBooks final : public LogBooks {
 public:
     explicit ReaderBooks(OrderLogReader& log) : log_(log) {}
+    [[nodiscard]] LogWriters writers() const override { return LogWriters::one; }
     [[nodiscard]] std::unique_ptr<LogPin> pin() override { return log_.pin(); }
     [[nodiscard]] Result<std::vector<LogPosition>> ends() override {
         return std::vector<LogPosition>{log_.end()};

@@ -261,6 +261,14 @@ INSTANTIATE_TEST_SUITE_P(
                           "user 'greedy' holds 3 units, the limit is 2"}),
     [](const auto& test) { return std::string(test.param.name); });
 
+TEST(Judge, TakesVoidOrdersOfASharedLogForTheFenceAtWork) {
+    Books books;
+    books.sales = {quiet_sale()};
+    books.sales[0].voided_orders = 2;
+    EXPECT_TRUE(judge(books, {}, {}, LogWriters::several).front().balanced());
+    EXPECT_FALSE(judge(books, {}, {}, LogWriters::one).front().balanced());
+}
+
 TEST(Judge, FindsAUnitThatLeakedOutOfTheInventory) {
     EXPECT_THAT(judge_one(quiet_sale(), {}, {{kSale, 5}}).violations,
                 ElementsAre(HasSubstr("the inventory has 5 units left, the books say 6")));
@@ -301,7 +309,8 @@ TEST(ReaderBooks, ReadsFromThePositionToTheEndOrToTheLastOneWanted) {
     fixture::FakeOrderLog log;
     for (int i = 0; i < 10; ++i) {
         const std::string user = std::to_string(i);
-        ASSERT_TRUE(log.enqueue({LogRecordKind::order, kSale, kOpen, {}, 1, user, ""}));
+        ASSERT_TRUE(
+            log.enqueue({LogRecordKind::order, kSale, kOpen, {}, 1, user, "", kOnlyPartition}));
     }
     ReaderBooks books(log);
     const auto users = [](const Result<std::vector<AuditTail::Entry>>& entries) {

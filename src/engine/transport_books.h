@@ -13,6 +13,7 @@ class TransportBooks final : public LogBooks {
 public:
     explicit TransportBooks(LogTransport& transport) : transport_(transport) {}
 
+    [[nodiscard]] LogWriters writers() const override { return LogWriters::several; }
     // Nothing above the store's position is pruned anyway: the topic's retention says so.
     [[nodiscard]] std::unique_ptr<LogPin> pin() override { return nullptr; }
     [[nodiscard]] Result<std::vector<LogPosition>> ends() override;

@@ -48,6 +48,8 @@ struct CommandContext {
     OfflineExport offline_export = {};
     int exit_code = kExitDone;
     std::vector<std::string> arguments = {}; // as given; run_command_line sets them
+    std::istream* in = nullptr;              // answers to questions; none: none are asked
+    Terminal in_is_terminal = Terminal::no;
 
     // Says what went wrong, each line of it with the program's name, and sets the exit status.
     void failed(int code, std::string_view what);
