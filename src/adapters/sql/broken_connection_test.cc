@@ -216,12 +216,7 @@ TEST_P(BrokenConnection, TheOutboxLosesItsLeadWithItsConnection) {
     ASSERT_FALSE(fenced.has_value());
     EXPECT_TRUE(fenced.error().is(Errc::fenced)) << fenced.error().message();
     // The server may need a moment to see that the old connection is gone.
-    bool leads = false;
-    for (int i = 0; i < 500 && !leads; ++i) {
-        leads = ours.try_lead().value_or(false);
-        if (!leads) std::this_thread::sleep_for(std::chrono::milliseconds(10)); // poll: the lead
-    }
-    EXPECT_TRUE(leads);
+    EXPECT_TRUE(eventually([&] { return ours.try_lead().value_or(false); }));
     EXPECT_TRUE(ours.save(std::span(&progress, 1)).has_value());
 }
 

@@ -18,8 +18,6 @@ namespace {
 using namespace fixture;
 
 constexpr StockGuard kGuard = StockGuard::version_and_stock;
-// InnoDB shows the same transactions again to whoever asks within 100 ms.
-constexpr std::chrono::milliseconds kLookEvery{150};
 
 class SharedStore : public StoreTest {
 protected:
@@ -262,9 +260,7 @@ TEST_P(SharedStore, GoesOnWhenItIsTheVictimOfADeadlock) {
             : "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN "
               "pg_namespace n ON n.oid = c.relnamespace JOIN pg_locks w ON w.pid = l.pid AND NOT "
               "w.granted WHERE n.nspname = current_schema() AND c.relname = 'sales'";
-    for (int i = 0; i < 100 && file_->number(waiting) == 0; ++i) {
-        std::this_thread::sleep_for(kLookEvery); // poll: somebody waits for the lock
-    }
+    ASSERT_TRUE(eventually([&] { return file_->number(waiting) > 0; }));
     bool is_victim = true; // the store
     try {
         other.soci() << "UPDATE orders SET user_id = user_id WHERE id = '" + id + "'";
@@ -300,11 +296,10 @@ TEST_P(SharedStore, GoesOnWhenItsConnectionsAreKilled) {
                  : "SELECT w.pid FROM pg_locks w WHERE NOT w.granted AND pg_backend_pid() = ANY "
                    "(pg_blocking_pids(w.pid))";
     Integer victim = 0;
-    for (int i = 0; i < 100 && victim == 0; ++i) {
+    ASSERT_TRUE(eventually([&] {
         other.soci() << victims, soci::into(victim);
-        if (victim == 0) std::this_thread::sleep_for(kLookEvery); // poll: a victim
-    }
-    ASSERT_NE(victim, 0);
+        return victim != 0;
+    }));
     if (is_mysql) other.soci() << "KILL " + std::to_string(victim);
     else file_->run_sql("SELECT pg_terminate_backend(" + std::to_string(victim) + ")");
     other.soci() << "COMMIT";
@@ -376,12 +371,8 @@ TEST_P(SharedStore, HasOneThatSendsItsWebhooks) {
     ASSERT_TRUE((*second)->replay(shop->front().no, everything, kNow).has_value());
     EXPECT_TRUE((*first)->save(std::span(&progress, 1)).error().is(Errc::conflict));
     first->reset();
-    bool leads = false;
-    for (int i = 0; i < 500 && !leads; ++i) {
-        leads = (*second)->try_lead().value_or(false);
-        if (!leads) std::this_thread::sleep_for(std::chrono::milliseconds(10)); // poll: the lead
-    }
-    EXPECT_TRUE(leads) << "the lead ends with its connection";
+    EXPECT_TRUE(eventually([&] { return (*second)->try_lead().value_or(false); }))
+        << "the lead ends with its connection";
 }
 
 // Times of orders are the database's, whatever the machines of its users believe.

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <memory>
 #include <optional>
+#include <poll.h>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +70,18 @@ inline constexpr std::array kServers = {Dialect::postgresql, Dialect::mysql};
 // For INSTANTIATE_TEST_SUITE_P.
 inline std::string suffix_of(const testing::TestParamInfo<Dialect>& info) {
     return name_of(info.param);
+}
+
+// Looks until the condition holds, for 15 s at most; the last look. Every 150 ms, because InnoDB
+// shows the same transactions again to whoever asks within 100.
+template <class F> bool eventually(F condition) {
+    constexpr int kLooks = 100;
+    constexpr int kLookEveryMs = 150;
+    for (int i = 0; i < kLooks; ++i) {
+        if (condition()) return true;
+        ::poll(nullptr, 0, kLookEveryMs);
+    }
+    return condition();
 }
 
 inline SaleTerms terms(const std::string& id, Units stock, Units limit = 1'000) {
