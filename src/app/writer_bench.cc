@@ -137,8 +137,14 @@ private:
             // Users as shops have them; the epoch is that of a sale that was never rebuilt.
             const std::string user = "buyer-" + std::to_string(i * 2'654'435'761U % 4'294'967'296U);
             const SaleNo sale = sales_[i % sales_.size()];
-            LogRecordView record{
-                LogRecordKind::order, sale, Epoch(0), ids.make(sale, clock_.now()), 1, user, {}};
+            LogRecordView record{LogRecordKind::order,
+                                 sale,
+                                 Epoch(0),
+                                 ids.make(sale, clock_.now()),
+                                 1,
+                                 user,
+                                 {},
+                                 {}};
             for (auto position = log_->enqueue(record);; position = log_->enqueue(record)) {
                 if (position) {
                     last = *position;
@@ -213,8 +219,9 @@ std::string to_json(const WriterBenchReport& report) {
     std::string out = fmt::format(
         R"({{{},"store":{},"orders":{},"sales":{},"batch_max":{},"appended_per_second":{:.1f},)"
         R"("stored_per_second":{:.1f},"rounds":[)",
-        head_json(report.head), quoted(report.store), report.options.orders, report.options.sales,
-        report.options.batch_max, report.appended_per_second(), report.stored_per_second());
+        head_json(report.head), doorbuster::quoted(report.store), report.options.orders,
+        report.options.sales, report.options.batch_max, report.appended_per_second(),
+        report.stored_per_second());
     for (const WriterBenchRound& round : report.rounds) {
         fmt::format_to(
             std::back_inserter(out), R"({}{{"append_seconds":{:.6f},"store_seconds":{:.6f}}})",
