@@ -137,9 +137,14 @@ private:
             // Users as shops have them; the epoch is that of a sale that was never rebuilt.
             const std::string user = "buyer-" + std::to_string(i * 2'654'435'761U % 4'294'967'296U);
             const SaleNo sale = sales_[i % sales_.size()];
-            LogRecordView record{
-                LogRecordKind::order, sale, Epoch(0), ids.make(sale, clock_.now()), 1, user, {},
-                kOnlyPartition};
+            LogRecordView record{LogRecordKind::order,
+                                 sale,
+                                 Epoch(0),
+                                 ids.make(sale, clock_.now()),
+                                 1,
+                                 user,
+                                 {},
+                                 {}};
             for (auto position = log_->enqueue(record);; position = log_->enqueue(record)) {
                 if (position) {
                     last = *position;
