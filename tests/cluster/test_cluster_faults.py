@@ -94,7 +94,7 @@ def some_answers(rush: Rush, more: int = 20) -> None:
     rush.wait_until(lambda: sum(rush.answers.values()) > seen + more // 2, "answers")
 
 
-# -- processes of ours: rows 9, 10, 16, 17, 29 -------------------------------------------------------
+# -- processes of ours: rows 9, 10, 16, 17, 29 ----------------------------------------------------
 
 @pytest.mark.parametrize("kind", ["nodes", "writers"])
 def test_kills_of_serve_and_write_at_random_moments(shop, kind):
@@ -154,7 +154,7 @@ def test_a_paused_node_that_wakes_up_says_no_yes_that_was_fenced_off(shop):
         rush.wait_for_all()
 
 
-# -- Redis: rows 1, 2, 3, 5, 6, 7 -------------------------------------------------------------------
+# -- Redis: rows 1, 2, 3, 5, 6, 7 -----------------------------------------------------------------
 
 def test_redis_killed_and_back(shop):
     """Row 3, with nothing lost: another life of the server is not trusted."""
@@ -279,7 +279,7 @@ def test_a_full_redis_holds_nothing_and_loses_nothing(shop):
             redis.command("CONFIG", "SET", "maxmemory", "0")
 
 
-# -- Kafka: rows 12, 15, 18 -------------------------------------------------------------------------
+# -- Kafka: rows 12, 15, 18 -----------------------------------------------------------------------
 
 def test_the_broker_killed_and_back(shop):
     """Rows 11, 15: nobody takes the records; 503 with the order that may still come."""
@@ -328,7 +328,7 @@ def test_poison_in_the_log_blocks_nothing(shop):
         assert all(cause[0] for cause in causes), causes
 
 
-# -- PostgreSQL: rows 20, 21, 22 --------------------------------------------------------------------
+# -- PostgreSQL: rows 20, 21, 22 ------------------------------------------------------------------
 
 def test_the_store_killed_and_back(shop):
     """Row 20: the log keeps the orders; selling goes on as far as the design says."""
@@ -343,7 +343,7 @@ def test_the_store_paused(shop):
     with under_load(shop.cluster) as rush:
         shop.store_gate.black_hole()
         some_answers(rush)
-        time.sleep(5)  # a while: the writers' calls end by their own bounds
+        time.sleep(5)  # random: a while in which the writers' calls may end by their own bounds
         shop.store_gate.heal()
 
 
@@ -401,7 +401,7 @@ def test_a_storm_of_changes_on_one_stock_row(shop):
     assert audit["orders"]["cancelled"] == len(bought) - paid, audit
 
 
-# -- a shop in trouble: rows 32, 38 -----------------------------------------------------------------
+# -- a shop in trouble: rows 32, 38 ---------------------------------------------------------------
 
 def test_a_no_in_trouble_is_fast_and_says_when_to_come_back(shop):
     """Row 32: Redis is away; hundreds ask at once, and are told at once, at different times."""
@@ -427,7 +427,7 @@ def test_a_no_in_trouble_is_fast_and_says_when_to_come_back(shop):
     assert cluster.audits(sale)["sold"] <= 2
 
 
-# -- clusters of their own: rows 1, 38 --------------------------------------------------------------
+# -- clusters of their own: rows 1, 38 ------------------------------------------------------------
 
 def test_a_replica_is_promoted_without_the_last_writes(services, tmp_path):
     """Row 1: the last holds are unknown to the new primary, their orders are in the log."""
