@@ -18,7 +18,8 @@ import time
 import pytest
 
 from harness import contract, orders
-from harness.cluster import SESSION_MS, Cluster, Engines, MovingGate, Rush, under_load
+from harness.cluster import (SESSION_MS, Cluster, Engines, MovingGate, Rush, lasts,
+                             under_load)
 from harness.services import Services, require
 from harness.settings import scaled
 from harness.swarm import run_all
@@ -128,7 +129,7 @@ def test_a_paused_writer_that_wakes_up_changes_nothing(shop):
         for writer in shop.cluster.writers:
             with writer.paused():
                 rush.let_in(60)
-                time.sleep(PAST_SESSION_S)  # past the session: the other one has its partitions
+                lasts(PAST_SESSION_S)  # past the session: the other one has its partitions
                 rush.wait_for_all()
                 queued = lambda: contract.expect(shop.cluster.nodes[0].admin(
                     "GET", f"/v1/sales/{rush.sale}/audit"), 200)["orders"].get("queued", 0)
@@ -150,7 +151,7 @@ def test_a_paused_node_that_wakes_up_says_no_yes_that_was_fenced_off(shop):
             rebuilt = lambda: shop.cluster.epoch(rush.sale) > epoch
             eventually(rebuilt, "the other node rebuilds")
             second.wait_ready()
-            time.sleep(PAST_SESSION_S)  # as long as anything of its may live
+            lasts(PAST_SESSION_S)  # as long as anything of its may live
         rush.wait_for_all()
 
 
@@ -298,7 +299,7 @@ def test_a_bad_network_to_the_broker_makes_no_second_order(shop, fault):
         for victim in shop.cluster.nodes:
             rush.let_in(40)
             getattr(shop.kafka_gate, fault)()
-            time.sleep(0.5)  # lets records pile up
+            lasts(0.5)  # lets records pile up
             victim.kill()
             shop.kafka_gate.heal()
             victim.start()
@@ -343,7 +344,7 @@ def test_the_store_paused(shop):
     with under_load(shop.cluster) as rush:
         shop.store_gate.black_hole()
         some_answers(rush)
-        time.sleep(5)  # random: a while in which the writers' calls may end by their own bounds
+        lasts(5)  # the writers' calls may end by their own bounds meanwhile
         shop.store_gate.heal()
 
 
@@ -355,7 +356,7 @@ def test_commits_of_unknown_outcome(shop, fault):
         for _ in range(scaled(4, 2)):
             rush.let_in(40)
             getattr(shop.store_gate, fault)()
-            time.sleep(0.3)  # lets batches run into it
+            lasts(0.3)  # lets batches run into it
             shop.store_gate.drop_connections()
             shop.store_gate.heal()
             rush.wait_for_all()
