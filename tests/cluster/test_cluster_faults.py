@@ -18,7 +18,8 @@ import time
 import pytest
 
 from harness import contract, orders
-from harness.cluster import SESSION_MS, Cluster, Engines, MovingGate, Rush, under_load
+from harness.cluster import (SESSION_MS, Cluster, Engines, MovingGate, Rush, lasts,
+                             under_load)
 from harness.services import Services, require
 from harness.settings import scaled
 from harness.swarm import run_all
@@ -94,7 +95,7 @@ def some_answers(rush: Rush, more: int = 20) -> None:
     rush.wait_until(lambda: sum(rush.answers.values()) > seen + more // 2, "answers")
 
 
-# -- processes of ours: rows 9, 10, 16, 17, 29 -------------------------------------------------------
+# -- processes of ours: rows 9, 10, 16, 17, 29 ----------------------------------------------------
 
 @pytest.mark.parametrize("kind", ["nodes", "writers"])
 def test_kills_of_serve_and_write_at_random_moments(shop, kind):
@@ -128,7 +129,7 @@ def test_a_paused_writer_that_wakes_up_changes_nothing(shop):
         for writer in shop.cluster.writers:
             with writer.paused():
                 rush.let_in(60)
-                time.sleep(PAST_SESSION_S)  # past the session: the other one has its partitions
+                lasts(PAST_SESSION_S)  # past the session: the other one has its partitions
                 rush.wait_for_all()
                 queued = lambda: contract.expect(shop.cluster.nodes[0].admin(
                     "GET", f"/v1/sales/{rush.sale}/audit"), 200)["orders"].get("queued", 0)
@@ -150,11 +151,11 @@ def test_a_paused_node_that_wakes_up_says_no_yes_that_was_fenced_off(shop):
             rebuilt = lambda: shop.cluster.epoch(rush.sale) > epoch
             eventually(rebuilt, "the other node rebuilds")
             second.wait_ready()
-            time.sleep(PAST_SESSION_S)  # as long as anything of its may live
+            lasts(PAST_SESSION_S)  # as long as anything of its may live
         rush.wait_for_all()
 
 
-# -- Redis: rows 1, 2, 3, 5, 6, 7 -------------------------------------------------------------------
+# -- Redis: rows 1, 2, 3, 5, 6, 7 -----------------------------------------------------------------
 
 def test_redis_killed_and_back(shop):
     """Row 3, with nothing lost: another life of the server is not trusted."""
@@ -279,7 +280,7 @@ def test_a_full_redis_holds_nothing_and_loses_nothing(shop):
             redis.command("CONFIG", "SET", "maxmemory", "0")
 
 
-# -- Kafka: rows 12, 15, 18 -------------------------------------------------------------------------
+# -- Kafka: rows 12, 15, 18 -----------------------------------------------------------------------
 
 def test_the_broker_killed_and_back(shop):
     """Rows 11, 15: nobody takes the records; 503 with the order that may still come."""
@@ -298,7 +299,7 @@ def test_a_bad_network_to_the_broker_makes_no_second_order(shop, fault):
         for victim in shop.cluster.nodes:
             rush.let_in(40)
             getattr(shop.kafka_gate, fault)()
-            time.sleep(0.5)  # lets records pile up
+            lasts(0.5)  # lets records pile up
             victim.kill()
             shop.kafka_gate.heal()
             victim.start()
@@ -328,7 +329,7 @@ def test_poison_in_the_log_blocks_nothing(shop):
         assert all(cause[0] for cause in causes), causes
 
 
-# -- PostgreSQL: rows 20, 21, 22 --------------------------------------------------------------------
+# -- PostgreSQL: rows 20, 21, 22 ------------------------------------------------------------------
 
 def test_the_store_killed_and_back(shop):
     """Row 20: the log keeps the orders; selling goes on as far as the design says."""
@@ -343,7 +344,7 @@ def test_the_store_paused(shop):
     with under_load(shop.cluster) as rush:
         shop.store_gate.black_hole()
         some_answers(rush)
-        time.sleep(5)  # a while: the writers' calls end by their own bounds
+        lasts(5)  # the writers' calls may end by their own bounds meanwhile
         shop.store_gate.heal()
 
 
@@ -355,7 +356,7 @@ def test_commits_of_unknown_outcome(shop, fault):
         for _ in range(scaled(4, 2)):
             rush.let_in(40)
             getattr(shop.store_gate, fault)()
-            time.sleep(0.3)  # lets batches run into it
+            lasts(0.3)  # lets batches run into it
             shop.store_gate.drop_connections()
             shop.store_gate.heal()
             rush.wait_for_all()
@@ -401,7 +402,7 @@ def test_a_storm_of_changes_on_one_stock_row(shop):
     assert audit["orders"]["cancelled"] == len(bought) - paid, audit
 
 
-# -- a shop in trouble: rows 32, 38 -----------------------------------------------------------------
+# -- a shop in trouble: rows 32, 38 ---------------------------------------------------------------
 
 def test_a_no_in_trouble_is_fast_and_says_when_to_come_back(shop):
     """Row 32: Redis is away; hundreds ask at once, and are told at once, at different times."""
@@ -427,7 +428,7 @@ def test_a_no_in_trouble_is_fast_and_says_when_to_come_back(shop):
     assert cluster.audits(sale)["sold"] <= 2
 
 
-# -- clusters of their own: rows 1, 38 --------------------------------------------------------------
+# -- clusters of their own: rows 1, 38 ------------------------------------------------------------
 
 def test_a_replica_is_promoted_without_the_last_writes(services, tmp_path):
     """Row 1: the last holds are unknown to the new primary, their orders are in the log."""

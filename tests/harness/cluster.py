@@ -525,6 +525,13 @@ class Rush:
             assert answer.header("idempotency-replayed") == "true", answer
 
 
+def lasts(seconds: float) -> None:
+    """Returns when a fault has lasted so long. What is checked never depends on its length, only
+    whether the fault is met by much or by little."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() >= end, f"{seconds} s have gone", seconds + BOUND_S)
+
+
 class MovingGate(Gate):
     """A gate that can lead to another server: what a client sees of a failover."""
 
