@@ -91,4 +91,4 @@ add_test(NAME tools.services
   COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider tools/tests/test_services.py
   WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(tools.layers tools.style tools.scripts PROPERTIES LABELS tools TIMEOUT 300)
-set_tests_properties(tools.services PROPERTIES LABELS "tools;services" TIMEOUT 600)
+set_tests_properties(tools.services PROPERTIES LABELS services TIMEOUT 600)
