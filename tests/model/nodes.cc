@@ -114,7 +114,7 @@ ServingNode::ServingNode(Cluster& cluster, std::uint64_t number)
     directories_.push_back(std::make_unique<SaleDirectory>());
     commands_ = std::make_unique<Commands>(*this);
     redis::InventoryOptions stocked;
-    stocked.process = number;
+    stocked.process = static_cast<std::uint32_t>(number);
     stocked.pending_max = 40;
     stocked.callbacks.on_terms = [this](SaleNo, std::int64_t) { keeper_->look_soon(); };
     stocked.callbacks.on_cold = [this](SaleNo) { keeper_->look_soon(); };
@@ -134,7 +134,7 @@ ServingNode::ServingNode(Cluster& cluster, std::uint64_t number)
     const auto draw = [this](std::uint64_t bound) { return cluster_.below(bound); };
     keeper_ = std::make_unique<SaleKeeper>(
         SaleKeeper::Parts{life_->cores(), *life_, blocking_, cluster.store, *log_, *inventory_,
-                          *rebuild_, directories_, draw, [](std::size_t) {}});
+                          *rebuild_, tally_, directories_, draw, [](std::size_t) {}});
 }
 
 // It dies where it stands. What waits for something that will not come any more is told that its
