@@ -73,7 +73,13 @@ Task<Result<std::size_t>> Rebuild::run() {
 
 Task<Result<void>> Rebuild::run_if_cold(SaleNo sale) {
     // On core 0, where the turns are kept.
-    auto task = run_in_turn(sale);
+    auto task = run_in_turn(sale, Unless::it_sells);
+    co_return co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), std::move(task),
+                                             use_task);
+}
+
+Task<Result<void>> Rebuild::run_again(SaleNo sale) {
+    auto task = run_in_turn(sale, Unless::never);
     co_return co_await boost::asio::co_spawn(parts_.cores.at(0).executor(), std::move(task),
                                              use_task);
 }
@@ -93,12 +99,12 @@ Task<bool> Rebuild::warm(SaleNo sale, Duration wait_max) {
     co_return false;
 }
 
-Task<Result<void>> Rebuild::run_in_turn(SaleNo sale) {
+Task<Result<void>> Rebuild::run_in_turn(SaleNo sale, Unless unless) {
     if (turn_.waiting() >= kInLineMax) {
         co_return fail(Errc::unavailable, "too many sales are being created");
     }
     const auto turn = co_await turn_.take();
-    if (is_warm(sale)) co_return Result<void>();
+    if (unless == Unless::it_sells && is_warm(sale)) co_return Result<void>();
     const std::vector<SaleNo> one(1, sale);
     auto rebuilt = co_await rebuild(one);
     if (!rebuilt) co_return tl::make_unexpected(std::move(rebuilt.error()));

@@ -46,6 +46,9 @@ public:
     // Any core. One sale, unless it sells already. Rebuilds take turns: at most kInLineMax wait,
     // one more is Errc::unavailable.
     Task<Result<void>> run_if_cold(SaleNo sale);
+    // Any core. The same for a sale that sells here, under an epoch that is not the store's:
+    // nothing of it can be given back, or nothing of it is valid any more.
+    Task<Result<void>> run_again(SaleNo sale);
 
     // Any core. Until the sale sells here, rebuilt by whomever. False: not within the time.
     Task<bool> warm(SaleNo sale, Duration wait_max);
@@ -60,7 +63,8 @@ private:
     static constexpr std::size_t kInLineMax = 1'000; // a rebuild of a new sale takes milliseconds
 
     [[nodiscard]] bool is_warm(SaleNo sale) const; // on core 0
-    Task<Result<void>> run_in_turn(SaleNo sale);
+    enum class Unless : std::uint8_t { it_sells, never };
+    Task<Result<void>> run_in_turn(SaleNo sale, Unless unless);
     Task<Result<std::size_t>> rebuild(std::vector<SaleNo> sales);
     Task<Result<void>> install(SaleImage image, Epoch opened);
     // Applies terms that changed between the snapshot and the installation.

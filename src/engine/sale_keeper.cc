@@ -141,7 +141,10 @@ Task<void> SaleKeeper::keep(const StoredSale& sale) {
     if (view == nullptr || view->terms->version < terms.version) {
         co_await parts_.rebuild.publish(std::make_shared<const SaleTerms>(terms));
     }
-    if (is_cold(terms.no)) {
+    // A rebuild that was not finished, or that went to a Redis which is not ours any more, leaves a
+    // sale that sells under another epoch than the store's: nobody would ever miss it otherwise.
+    const bool is_stale = attached_[terms.no] != sale.epoch;
+    if (is_stale || is_cold(terms.no)) {
         const TimePoint now = parts_.clock.now();
         const bool is_over = terms.closed_at && *terms.closed_at + kClosedKept < now;
         if (!is_over) co_await revive(sale);
@@ -160,6 +163,7 @@ Task<Result<bool>> SaleKeeper::attach(const StoredSale& sale) {
     if (!*attached) co_return false;
     co_await parts_.rebuild.show(sale.terms, *attached);
     cold_.erase(sale.terms.no);
+    attached_[sale.terms.no] = sale.epoch;
     co_return true;
 }
 
@@ -175,7 +179,7 @@ Task<void> SaleKeeper::revive(const StoredSale& sale) {
     if (is_new || cold.epoch != sale.epoch) {
         // Nobody has built it yet, or somebody has just begun to: whoever it is gets time for it. A
         // sale that was lost waits only for what chance says, so that one node is the first.
-        const bool is_others = sale.epoch == Epoch(0) || !is_new;
+        const bool is_others = sale.epoch == Epoch(0) || !is_new || !is_cold(no);
         const std::uint64_t wait_ms = kFirstWaitMsMax << std::min(cold.attempts, kDoublingsMax);
         const Duration drawn(static_cast<std::int64_t>(parts_.random(wait_ms)));
         cold.epoch = sale.epoch;
@@ -190,7 +194,8 @@ Task<void> SaleKeeper::revive(const StoredSale& sale) {
         co_return; // somebody was faster: seen at the next look
     ++cold.attempts;
     spdlog::info("sale {}: the inventory does not have it, rebuilding", sale.terms.id);
-    const auto rebuilt = co_await parts_.rebuild.run_if_cold(no);
+    auto rebuild = is_cold(no) ? parts_.rebuild.run_if_cold(no) : parts_.rebuild.run_again(no);
+    const auto rebuilt = co_await std::move(rebuild);
     if (rebuilt) {
         cold_.erase(no);
         waiting_ = Waiting::nothing;

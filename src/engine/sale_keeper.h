@@ -84,6 +84,7 @@ private:
     Parts parts_;
     AsyncLock turn_; // core 0's: rounds and discoveries
     std::map<SaleNo, Cold> cold_;
+    std::map<SaleNo, Epoch> attached_;    // under which epoch
     std::map<SaleNo, std::int64_t> told_; // versions of the terms that the inventory has
     std::int64_t next_append_ns_ = 0;
     std::int64_t next_count_ns_ = 0;

@@ -301,6 +301,22 @@ TEST_F(SaleKeeperTest, RebuildsASaleThatIsLostWhileItSells) {
     EXPECT_EQ(inventory.installed, once);
 }
 
+// Somebody took the next epoch and died: what is given back names that one, and nothing is.
+TEST_F(SaleKeeperTest, RebuildsASaleThatSellsUnderAnotherEpochThanTheStores) {
+    const StoredSale sale = sell_elsewhere("shoes");
+    start();
+    pass(kRound);
+    ASSERT_TRUE(store.next_epochs({}).has_value());
+    pass(kRound);
+    EXPECT_TRUE(inventory.begun.empty()); // it may still be at it
+    EXPECT_TRUE(sells("shoes"));
+    pass(Duration(2 * kRebuilt));
+    const std::vector<std::pair<SaleNo, Epoch>> once{{sale.terms.no, Epoch(3)}};
+    EXPECT_EQ(inventory.installed, once);
+    EXPECT_TRUE(sells("shoes"));
+    EXPECT_EQ(keeper.state(), "up");
+}
+
 TEST_F(SaleKeeperTest, WaitsLongerAfterEachRebuildThatFails) {
     progress.is_live = false;
     static_cast<void>(store.add_open_sale(terms_of("shoes")));

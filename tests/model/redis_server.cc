@@ -206,7 +206,6 @@ Reply LuaScripts::run(RedisServer& server, int script, const std::vector<std::st
 // --- commands --------------------------------------------------------------------------------
 
 void RedisServer::begin_script() {
-    ++runs;
     script_us_ = now_us_();
     std::erase_if(data, [this](const auto& entry) {
         return entry.second.gone_at_ms && *entry.second.gone_at_ms <= script_us_ / 1'000;

@@ -72,7 +72,7 @@ public:
 
     Data data;
     bool is_up = true;
-    std::uint64_t runs = 0;
+    std::size_t number = 0; // for people
 
 private:
     [[nodiscard]] redis::Reply hash_call(const std::vector<std::string>& words);

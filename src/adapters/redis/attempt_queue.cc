@@ -86,6 +86,7 @@ Task<void> AttemptQueue::serve(Lane& lane) {
         Batch batch = take(lane);
         if (batch.attempts.empty() && batch.seen.empty()) continue; // all were too late
         start(lane);                                                // for what did not fit
+        batch.asked = parts_.board.shows(lane.sale);
         const auto reply = co_await send(lane, batch);
         const bool pauses = conclude(lane, std::move(batch), reply);
         if (pauses) co_await parts_.commands.pause(kAwayPause);
@@ -144,7 +145,7 @@ bool AttemptQueue::conclude(Lane& lane, Batch batch, const Result<Reply>& reply)
     }
     if (status && (!status->is_ok() || reply->is_array_of(1 + batch.attempts.size()))) {
         told_.clear();
-        parts_.board.observe(lane.sale, *status);
+        parts_.board.observe(lane.sale, *status, batch.asked);
         answer(std::move(batch.attempts), *status, *reply);
         return false;
     }

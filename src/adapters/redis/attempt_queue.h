@@ -98,6 +98,7 @@ private:
     struct Batch {
         std::vector<Waiting> attempts;
         std::vector<OrderId> seen;
+        SignalBoard::Shows asked = 0;
     };
 
     [[nodiscard]] Lane& lane_of(SaleNo sale);

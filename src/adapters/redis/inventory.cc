@@ -97,8 +97,9 @@ void RedisInventory::settled(SaleNo sale, const OrderId& order) {
 Task<Result<SaleCalls::Answer>> RedisInventory::run(const Script& script, SaleNo sale,
                                                     std::span<const std::string> arguments) {
     const std::span<const std::string> no_keys;
+    const auto asked = board_.shows(sale);
     auto answer = co_await here().calls.run(script, sale, arguments, no_keys);
-    if (answer && answer->status) board_.observe(sale, *answer->status);
+    if (answer && answer->status) board_.observe(sale, *answer->status, asked);
     co_return answer;
 }
 

@@ -27,11 +27,19 @@ std::shared_ptr<const StockSignals> SignalBoard::show(SaleNo sale, const SaleSta
         entry.signals->remaining.store(status.remaining, std::memory_order_release);
     }
     entry.version = std::max(entry.version, status.version);
+    ++entry.shows;
     entry.signals->is_cold.store(false, std::memory_order_release);
     return entry.signals;
 }
 
-void SignalBoard::observe(SaleNo sale, const SaleStatus& status) {
+SignalBoard::Shows SignalBoard::shows(SaleNo sale) const {
+    Entry* const entry = find(sale);
+    if (entry == nullptr) return kNever;
+    const std::lock_guard lock(entry->mutex);
+    return entry->shows;
+}
+
+void SignalBoard::observe(SaleNo sale, const SaleStatus& status, Shows asked) {
     Entry* const entry = find(sale);
     if (entry == nullptr) return; // nobody looks at it
     bool became_cold = false;
@@ -40,10 +48,10 @@ void SignalBoard::observe(SaleNo sale, const SaleStatus& status) {
         const std::lock_guard lock(entry->mutex);
         using Health = SaleStatus::Health;
         // Of a time before what is attached now: it came late.
-        const bool is_late = status.health == Health::building  ? status.epoch <= entry->epoch
-                             : status.health == Health::missing ? false
-                                                                : status.epoch < entry->epoch;
-        if (is_late) return;
+        const bool is_older = status.health == Health::building  ? status.epoch <= entry->epoch
+                              : status.health == Health::missing ? false
+                                                                 : status.epoch < entry->epoch;
+        if (is_older && asked != entry->shows) return;
         if (!status.is_ok() || status.epoch != entry->epoch) {
             became_cold = !entry->signals->is_cold.exchange(true, std::memory_order_acq_rel);
         } else if (status.stamp() >= entry->stamp) {

@@ -34,8 +34,16 @@ public:
 
     // The sale is attached, or was installed here, and stands like this: not cold any more.
     std::shared_ptr<const StockSignals> show(SaleNo sale, const SaleStatus& status);
-    // A reply or a message says how the sale stands.
-    void observe(SaleNo sale, const SaleStatus& status);
+    // A message says how the sale stands, or a reply of whenever.
+    void observe(SaleNo sale, const SaleStatus& status) { observe(sale, status, kNever); }
+    // How often the sale has been shown: read before a call of Redis, it tells whether the reply
+    // may be from before what is shown.
+    using Shows = std::uint64_t;
+    [[nodiscard]] Shows shows(SaleNo sale) const;
+    // A reply to what was asked when the sale had been shown so often. One that was asked since the
+    // last time is believed even if its epoch is an older one: then this Redis has lost what is
+    // shown, or is another one.
+    void observe(SaleNo sale, const SaleStatus& status, Shows asked);
     // This process knows the terms of this version.
     void knows_terms(SaleNo sale, std::int64_t version);
     // A message of a script.
@@ -46,6 +54,7 @@ public:
     [[nodiscard]] std::vector<SaleNo> shown(Which which) const;
 
 private:
+    static constexpr Shows kNever = 0;
     struct Entry {
         std::mutex mutex;
         const std::shared_ptr<StockSignals> signals =
@@ -53,6 +62,7 @@ private:
         Epoch epoch;              // that is attached
         std::int64_t stamp = 0;   // of what is shown
         std::int64_t version = 0; // of the terms
+        Shows shows = 0;
     };
     [[nodiscard]] Entry* find(SaleNo sale) const;
     [[nodiscard]] Entry& make(SaleNo sale);

@@ -71,6 +71,26 @@ TEST(SignalBoard, IsColdWhenSomebodyBuildsOrHasInstalledAnotherEpoch) {
     EXPECT_EQ(cold.size(), 3U);
 }
 
+TEST(SignalBoard, IsColdWhenARedisThatIsAskedNowKnowsOnlyAnOlderEpoch) {
+    SignalBoard board({});
+    const auto before = board.shows(kSale);
+    const auto signals = board.show(kSale, status("ok 3 10 1 1"));
+    board.observe(kSale, status("cold failed_over 2"), before); // asked before it was shown
+    EXPECT_FALSE(signals->is_cold);
+    const auto asked = board.shows(kSale);
+    board.observe(kSale, status("cold failed_over 2"), asked); // the replica never had epoch 3
+    EXPECT_TRUE(signals->is_cold);
+    board.show(kSale, status("ok 3 10 1 1"));
+    board.observe(kSale, status("ok 2 9 1 4"), asked);
+    EXPECT_FALSE(signals->is_cold);
+    board.observe(kSale, status("ok 2 9 1 4"), board.shows(kSale));
+    EXPECT_TRUE(signals->is_cold);
+    EXPECT_EQ(signals->remaining, 1);
+    board.show(kSale, status("ok 3 10 1 1"));
+    board.observe(kSale, status("cold building 3"), board.shows(kSale));
+    EXPECT_TRUE(signals->is_cold);
+}
+
 TEST(SignalBoard, TellsOfTermsThatSomebodyElseChanged) {
     std::vector<std::int64_t> versions;
     SignalBoard board({[&](SaleNo, std::int64_t version) { versions.push_back(version); }, {}, {}});
