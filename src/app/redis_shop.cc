@@ -42,7 +42,7 @@ Result<std::unique_ptr<RedisShop>> RedisShop::open(const Config& config,
     }
     redis::InventoryOptions selling;
     selling.prefix = config.redis.prefix + ":" + store_name;
-    selling.process = random_number();
+    selling.process = static_cast<std::uint32_t>(random_number());
     selling.callbacks.on_terms = [look_soon](SaleNo, std::int64_t) { look_soon(); };
     selling.callbacks.on_cold = [look_soon](SaleNo) { look_soon(); };
     selling.callbacks.on_installed = [look_soon](SaleNo, Epoch) { look_soon(); };
