@@ -70,8 +70,7 @@ public:
         writer.stop(Duration(0));
         log_->stop();
         if (!stored) return tl::make_unexpected(stored.error());
-        const std::lock_guard lock(mutex_);
-        if (failure_) return tl::make_unexpected(*failure_);
+        if (auto failure = first_failure()) return tl::make_unexpected(*failure);
         if (writer.totals().orders.load() != options_.orders) {
             return fail(Errc::corrupt, "the writer stored " +
                                            std::to_string(writer.totals().orders.load()) +
@@ -91,11 +90,12 @@ private:
                    orders, seconds_since(since)});
     }
 
-    Result<void> wait_for_store(OrderWriter& writer, Steady::time_point since) const {
+    Result<void> wait_for_store(OrderWriter& writer, Steady::time_point since) {
         std::uint64_t orders = 0;
         for (Steady::time_point moved = since;;) {
             auto stored = writer.wait_for(log_->last_enqueued(kOnlyPartition), kProgressEvery);
             if (stored || !stored.error().is(Errc::timeout)) return stored;
+            if (auto failure = first_failure()) return tl::make_unexpected(*failure);
             const std::uint64_t now = writer.totals().orders.load();
             if (now != orders) moved = Steady::now();
             if (Steady::now() - moved > kStallMax) return stored;
@@ -159,6 +159,11 @@ private:
     void failed(const Error& error) {
         const std::lock_guard lock(mutex_);
         if (!failure_) failure_ = error;
+    }
+
+    [[nodiscard]] std::optional<Error> first_failure() {
+        const std::lock_guard lock(mutex_);
+        return failure_;
     }
 
     const WriterBenchOptions& options_;

@@ -33,7 +33,7 @@ def serve(options):
     if os.environ.get("FAKE_SERVE") == "fails":
         sys.exit("fake: cannot serve")
     host, port = options["--listen"].rsplit(":", 1)
-    server = http.server.ThreadingHTTPServer((host, int(port)), Answers)
+    server = http.server.ThreadingHTTPServer((host, int(port)), Answers, bind_and_activate=False)
     signals = []
 
     def stop(number, _frame):
@@ -46,6 +46,9 @@ def serve(options):
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    # Only now: who finds the port open may send a signal.
+    server.server_bind()
+    server.server_activate()
     server.serve_forever()
     note("stopped")
 

@@ -152,21 +152,34 @@ TEST_F(RedisCluster, FollowsAReplicaThatIsPromoted) {
     const int old = own.owner_of(key);
     Server& replica = own.add_replica(old);
     ASSERT_EQ(client.ask({"SET", key, "0"}, key), "OK");
-    ASSERT_EQ(replica.ask({"CLUSTER", "FAILOVER"}), "OK");
-    // Calls go on meanwhile: each is executed once or not at all, and says which.
+    // Calls go on meanwhile: each is executed once or not at all, and says which, or that it does
+    // not know.
     int executed = 0;
+    int unknown = 0;
+    const auto call = [&] {
+        auto pending = client.start({"INCR", key}, key, kPatience);
+        const auto reply = finish(pending);
+        if (!reply) unknown += static_cast<int>(reply.error().is(Errc::timeout));
+        const bool is_counted = reply && reply->is(Reply::Kind::integer);
+        executed += static_cast<int>(is_counted);
+        return is_counted;
+    };
+    // On a starved machine Redis gives a failover up after its five seconds: it is asked again.
+    std::chrono::steady_clock::time_point asked;
     EXPECT_TRUE(soon([&] {
-        const std::string said = client.ask({"INCR", key}, key);
-        if (!said.starts_with("! ")) ++executed;
-        return replica.ask({"ROLE"}).starts_with("master") &&
-               own.ask(old, {"ROLE"}).starts_with("slave");
+        const auto now = std::chrono::steady_clock::now();
+        const bool is_promoted = replica.ask({"ROLE"}).starts_with("master");
+        if (!is_promoted && now - asked > std::chrono::seconds(6)) {
+            static_cast<void>(replica.ask({"CLUSTER", "FAILOVER"}));
+            asked = now;
+        }
+        call();
+        return is_promoted && own.ask(old, {"ROLE"}).starts_with("slave");
     }));
-    EXPECT_TRUE(soon([&] {
-        if (client.ask({"INCR", key}, key).starts_with("! ")) return false;
-        ++executed;
-        return true;
-    }));
-    EXPECT_EQ(client.ask({"GET", key}, key), std::to_string(executed));
+    EXPECT_TRUE(soon(call));
+    const int value = std::stoi(client.ask({"GET", key}, key));
+    EXPECT_GE(value, executed);
+    EXPECT_LE(value, executed + unknown);
     EXPECT_TRUE(client.comes_up()) << client.state();
 }
 
