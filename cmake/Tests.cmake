@@ -33,7 +33,7 @@ doorbuster_tests(sql adapters/sql doorbuster_sql doorbuster_engine SQLite::SQLit
 if(DOORBUSTER_SANITIZE MATCHES "undefined")
   target_compile_options(sql_test PRIVATE -fno-sanitize=vptr) # as doorbuster_sql: SOCI's types
 endif()
-doorbuster_tests(kafka adapters/kafka doorbuster_kafka)
+doorbuster_tests(kafka adapters/kafka doorbuster_kafka doorbuster_engine)
 doorbuster_tests(jwt adapters/jwt doorbuster_jwt)
 doorbuster_tests(webhook adapters/webhook doorbuster_webhook)
 doorbuster_tests(redis adapters/redis doorbuster_redis)
