@@ -29,8 +29,10 @@
 #include "app/own_log.h"
 #include "app/random.h"
 #include "app/redis_shop.h"
+#include "app/web_pages.h"
 #include "app/webhooks.h"
 #include "engine/audit.h"
+#include "engine/console_feed.h"
 #include "engine/lifecycle.h"
 #include "engine/order_feed.h"
 #include "engine/order_service.h"
@@ -170,6 +172,7 @@ struct Assembly::Parts {
     std::unique_ptr<Readiness> readiness;
     std::optional<Webhooks> webhooks; // when endpoints are configured
     std::unique_ptr<metrics::Metrics> metrics_page;
+    std::unique_ptr<ConsoleFeed> console;
     std::unique_ptr<http::Server> server;
     std::promise<Result<std::size_t>> rebuilt;
     std::future<Result<std::size_t>> when_rebuilt = rebuilt.get_future();
@@ -364,6 +367,8 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     metrics_page = std::make_unique<metrics::Metrics>(metrics::Metrics::Parts{
         cores, directories, purchases, *log, append_seconds, writer.get(), *lifecycle, *store,
         tally, *readiness, webhooks ? webhooks->dispatcher.get() : nullptr});
+    console = std::make_unique<ConsoleFeed>(ConsoleFeed::Parts{
+        cores, clock, directories, purchases, *log, writer.get(), *store, tally, *readiness});
 }
 
 Result<void> Assembly::Parts::build_apis() {
@@ -381,13 +386,14 @@ Result<void> Assembly::Parts::build_apis() {
                                *readiness,
                                [this] { return metrics_page->page(); },
                                proxies,
+                               *console,
                                webhooks ? webhooks->service.get() : nullptr,
                                keeper.get()};
         http::Identity identity({config.admin.token, std::move(*verifier)});
         apis.push_back(std::make_unique<http::Api>(
             std::move(parts), std::move(identity),
             http::Api::Options{static_cast<std::uint16_t>(config.limits.status),
-                               openapi_document()}));
+                               openapi_document(), http::Pages(web_pages())}));
     }
     return {};
 }
@@ -508,6 +514,8 @@ void Assembly::start() {
     parts.server->start();
     boost::asio::co_spawn(parts.cores.at(0).executor(),
                           parts.keeper ? parts.keeper->run() : parts.recover(),
+                          boost::asio::detached);
+    boost::asio::co_spawn(parts.cores.at(0).executor(), parts.console->run(),
                           boost::asio::detached);
 }
 

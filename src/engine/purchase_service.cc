@@ -59,7 +59,8 @@ Task<Step<Reservation>> PurchaseService::purchase(SaleView& sale, PurchaseReques
     if (limited) co_return tl::make_unexpected(Stop(*limited));
     const InFlight place(in_flight_);
     request.order_id = ids_.make(request.sale, parts_.clock.now());
-    co_return co_await reserve_and_wait(request);
+    sale.steps.admit();
+    co_return co_await reserve_and_wait(sale, request);
 }
 
 Task<Step<std::optional<Reservation>>> PurchaseService::replay(const PurchaseRequest& request) {
@@ -77,8 +78,10 @@ Task<Step<std::optional<Reservation>>> PurchaseService::replay(const PurchaseReq
     co_return Replayed(*left);
 }
 
-Task<Step<Reservation>> PurchaseService::reserve_and_wait(const PurchaseRequest& request) {
+Task<Step<Reservation>> PurchaseService::reserve_and_wait(SaleView& sale,
+                                                          const PurchaseRequest& request) {
     auto reserved = co_await parts_.inventory.reserve(request, parts_.log);
+    if (reserved && !reserved->replayed) sale.steps.reserve();
     if (reserved) co_return co_await leave(*reserved);
     auto* refusal = std::get_if<Refusal>(&reserved.error());
     if (refusal == nullptr) co_return reserved;

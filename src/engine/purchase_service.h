@@ -43,7 +43,7 @@ public:
 private:
     // The answer of a bound key, when it may leave; nullopt: it is not bound.
     Task<Step<std::optional<Reservation>>> replay(const PurchaseRequest& request);
-    Task<Step<Reservation>> reserve_and_wait(const PurchaseRequest& request);
+    Task<Step<Reservation>> reserve_and_wait(SaleView& sale, const PurchaseRequest& request);
     // The output gate: an answer that rests on earlier holds leaves when they are durable.
     Task<Step<Reservation>> leave(Reservation reservation);
     Task<Refusal> leave(Refusal refusal);

@@ -19,6 +19,7 @@ struct SaleView {
     std::shared_ptr<const SaleTerms> terms;      // shared by the cores: one copy of the texts
     std::shared_ptr<const StockSignals> signals; // the inventory's; null while the sale is cold
     OutcomeCounts counts;
+    StepCounts steps;
 
     [[nodiscard]] Units remaining() const {
         return signals ? signals->remaining.load(std::memory_order_acquire) : 0;

@@ -44,6 +44,9 @@ bool is_under_v1(Route route) {
     switch (route) {
     case Route::none:
     case Route::no_method:
+    case Route::console:
+    case Route::storefront:
+    case Route::asset:
     case Route::livez:
     case Route::readyz:
     case Route::metrics:
@@ -64,7 +67,8 @@ bool is_under_v1(Route route) {
     case Route::audit:
     case Route::list_webhooks:
     case Route::list_webhook_events:
-    case Route::replay_webhook: return true;
+    case Route::replay_webhook:
+    case Route::admin_events: return true;
     }
     return false;
 }
@@ -121,7 +125,7 @@ Response json_response(std::uint16_t status, std::string body) {
 Api::Api(Parts parts, Identity identity, Options options)
     : parts_(std::move(parts)),
       identity_(std::move(identity)),
-      options_(options),
+      options_(std::move(options)),
       refusals_(options.rate_limited_status) {}
 
 // What the address alone decides; nullopt: go on.
@@ -157,6 +161,13 @@ std::optional<Response> Api::answer_now(const Request& request) {
     switch (match.route) {
     case Route::purchase: return purchase_now(request, match.id);
     case Route::show_sale: return show_sale(match.id);
+    case Route::console: return options_.pages.page(request, "/");
+    case Route::storefront:
+        if (!is_sale_id(match.id)) return problem(Code::not_found);
+        return options_.pages.page(request, "/shop/");
+    case Route::asset:
+        if (auto asset = options_.pages.asset(request)) return asset;
+        return problem(Code::not_found);
     case Route::livez: return json_response(200, R"({"status":"alive"})");
     case Route::openapi: {
         Response response;
@@ -176,6 +187,7 @@ std::optional<Response> Api::answer_now(const Request& request) {
     case Route::list_webhooks:
     case Route::list_webhook_events:
     case Route::replay_webhook:
+    case Route::admin_events:
         if (auto refused = identity_.refuse_admin(request, parts_.clock.now())) return refused;
         return std::nullopt;
     case Route::show_order:
@@ -212,6 +224,10 @@ Task<Response> Api::answer(const Request& request) {
     case Route::readyz: co_return co_await readyz();
     case Route::metrics: co_return co_await metrics_page();
     case Route::show_sale: co_return show_sale(match.id);
+    case Route::admin_events: co_return co_await admin_events(request);
+    case Route::console:
+    case Route::storefront:
+    case Route::asset:
     case Route::livez:
     case Route::openapi:
     case Route::none:

@@ -13,10 +13,12 @@
 #include "adapters/http/handler.h"
 #include "adapters/http/identity.h"
 #include "adapters/http/json_in.h"
+#include "adapters/http/pages.h"
 #include "adapters/http/problem.h"
 #include "adapters/http/routes.h"
 #include "base/fingerprint.h"
 #include "engine/audit.h"
+#include "engine/console_feed.h"
 #include "engine/order_feed.h"
 #include "engine/order_service.h"
 #include "engine/purchase_service.h"
@@ -44,12 +46,14 @@ public:
         Readiness& readiness;
         std::function<Task<std::string>()> metrics; // the text of /metrics
         const TrustedProxies& proxies;
+        ConsoleFeed& console;
         WebhookService* webhooks = nullptr; // null: no endpoint is configured
         SaleKeeper* keeper = nullptr;       // null: no other process creates sales
     };
     struct Options {
         std::uint16_t rate_limited_status = 429;
         std::string_view openapi; // the document; outlives the Api
+        Pages pages{{}};           // what / and /shop/{sale} show
     };
     Api(Parts parts, Identity identity, Options options);
 
@@ -99,6 +103,9 @@ private:
 
     // order_events.cc
     Answer order_events(const Request& request, std::string_view id);
+
+    // console_events.cc
+    Answer admin_events(const Request& request);
 
     // admin_api.cc
     Answer create_sale(const Request& request);

@@ -34,7 +34,9 @@ struct Request {
     bool has_idempotency_key = false; // an empty key is refused, no key is fine
     std::string_view user_id;         // X-User-Id
     std::string_view forwarded_for;   // X-Forwarded-For, several joined in order with ", "
-    std::string_view request_id;      // valid and echoed, or made by the connection: never empty
+    std::string_view accept_encoding; // the last one, as the next
+    std::string_view if_none_match;
+    std::string_view request_id; // valid and echoed, or made by the connection: never empty
 
     std::string_view body;        // at most kBodyMax bytes, chunks joined
     bool body_is_encoded = false; // a Content-Encoding other than identity

@@ -252,6 +252,10 @@ private:
             return once(parser_.authorization_, value, "Authorization", ec);
         case beast::http::field::content_type:
             return once(parser_.content_type_, value, "Content-Type", ec);
+        case beast::http::field::accept_encoding:
+            parser_.accept_encoding_ = slice(value);
+            return;
+        case beast::http::field::if_none_match: parser_.if_none_match_ = slice(value); return;
         case beast::http::field::content_length:
             if (std::exchange(has_length_, true)) return refuse("Content-Length", kOnce, ec);
             if (!is_decimal(value)) refuse("Content-Length", kBadLength, ec);
@@ -539,6 +543,8 @@ void RequestParser::fill(Request& request, const char* data) const {
     request.idempotency_key = value(idempotency_key_);
     request.has_idempotency_key = idempotency_key_.seen;
     request.user_id = value(user_id_);
+    request.accept_encoding = accept_encoding_.in(data);
+    request.if_none_match = if_none_match_.in(data);
     request.forwarded_for = forwarded_for_joined_.empty() ? forwarded_for_.in(data)
                                                           : std::string_view(forwarded_for_joined_);
     request.request_id = request_id_is_usable_ ? value(request_id_) : std::string_view();

@@ -108,6 +108,8 @@ private:
     Once idempotency_key_;
     Once user_id_;
     Once request_id_;
+    Slice accept_encoding_;
+    Slice if_none_match_;
     Slice forwarded_for_;
     std::string forwarded_for_joined_; // only if several were sent
 };

@@ -30,6 +30,10 @@ enum class Route : std::uint8_t {
     list_webhooks,
     list_webhook_events,
     replay_webhook,
+    admin_events,
+    console,    // the pages
+    storefront, // of one sale
+    asset,
     livez,
     readyz,
     metrics,
