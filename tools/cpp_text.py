@@ -57,10 +57,13 @@ class Lines:
 
 
 def files_under(root, folders, suffixes):
-    """Files of the folders of root with one of the suffixes, sorted; a missing folder has none."""
+    """Files of the folders of root with one of the suffixes, sorted; a missing folder has none.
+
+    What npm has installed beside the tests of the pages is not ours.
+    """
     found = []
     for folder in folders:
         for path in (pathlib.Path(root) / folder).rglob("*"):
-            if path.suffix in suffixes and path.is_file():
+            if path.suffix in suffixes and "node_modules" not in path.parts and path.is_file():
                 found.append(path)
     return sorted(found)

@@ -386,14 +386,14 @@ Result<void> Assembly::Parts::build_apis() {
                                *readiness,
                                [this] { return metrics_page->page(); },
                                proxies,
-                               *console,
                                webhooks ? webhooks->service.get() : nullptr,
-                               keeper.get()};
+                               keeper.get(),
+                               console.get()};
         http::Identity identity({config.admin.token, std::move(*verifier)});
         apis.push_back(std::make_unique<http::Api>(
             std::move(parts), std::move(identity),
-            http::Api::Options{static_cast<std::uint16_t>(config.limits.status),
-                               openapi_document(), http::Pages(web_pages())}));
+            http::Api::Options{static_cast<std::uint16_t>(config.limits.status), openapi_document(),
+                               http::Pages(web_pages())}));
     }
     return {};
 }

@@ -139,11 +139,10 @@ void ConsoleFeed::keep_history(const ProcessFigures& process, TimePoint now, Tim
     const bool was_idle = std::exchange(was_idle_, is_idle);
     if (is_idle && was_idle) return;
     if (was_idle) process_history_.stood_still_until(before);
-    process_history_.add(now, {tick.percentile_ms(0.5).value_or(0),
-                               tick.percentile_ms(0.99).value_or(0),
-                               tick.percentile_ms(0.999).value_or(0),
-                               static_cast<double>(process.lag_records),
-                               static_cast<double>(process.written_orders)});
+    process_history_.add(
+        now, {tick.percentile_ms(0.5).value_or(0), tick.percentile_ms(0.99).value_or(0),
+              tick.percentile_ms(0.999).value_or(0), static_cast<double>(process.lag_records),
+              static_cast<double>(process.written_orders)});
 }
 
 void ConsoleFeed::forget_old_histories() {

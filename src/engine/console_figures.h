@@ -1,5 +1,5 @@
-// The figures that a console shows, at one moment, and how they look on the wire (docs/openapi.yaml,
-// GET /v1/admin/events). Pure values.
+// The figures that a console shows, at one moment, and how they look on the wire
+// (docs/openapi.yaml, GET /v1/admin/events). Pure values.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// ConsoleHistory: how figures went, for charts: the last minutes at every tick, and everything since
-// it began in a bounded number of points. One owner; pure.
+// ConsoleHistory: how figures went, for charts: the last minutes at every tick, and everything
+// since it began in a bounded number of points. One owner; pure.
 #pragma once
 
 #include <cstddef>

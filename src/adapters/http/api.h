@@ -46,14 +46,14 @@ public:
         Readiness& readiness;
         std::function<Task<std::string>()> metrics; // the text of /metrics
         const TrustedProxies& proxies;
-        ConsoleFeed& console;
         WebhookService* webhooks = nullptr; // null: no endpoint is configured
         SaleKeeper* keeper = nullptr;       // null: no other process creates sales
+        ConsoleFeed* console = nullptr;     // null: no figures for consoles
     };
     struct Options {
         std::uint16_t rate_limited_status = 429;
         std::string_view openapi; // the document; outlives the Api
-        Pages pages{{}};           // what / and /shop/{sale} show
+        Pages pages{{}};          // what / and /shop/{sale} show
     };
     Api(Parts parts, Identity identity, Options options);
 

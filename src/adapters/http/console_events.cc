@@ -30,6 +30,7 @@ private:
 } // namespace
 
 Task<Response> Api::admin_events(const Request& request) {
+    if (parts_.console == nullptr) co_return problem(Code::not_found);
     const auto query = parse_query(request.query, {"sale"});
     if (!query) co_return problem(query.error());
     const auto sale = query->find("sale");
@@ -40,7 +41,7 @@ Task<Response> Api::admin_events(const Request& request) {
     std::unique_ptr<ConsoleView> view;
     if (request.method != Method::head) {
         const Executor core = co_await boost::asio::this_coro::executor;
-        view = parts_.console.view(sale == query->end() ? "" : sale->second, core);
+        view = parts_.console->view(sale == query->end() ? "" : sale->second, core);
         if (!view) {
             Response refused = problem(Code::overloaded, "Too many consoles are open. Try again.");
             refused.headers = refusals_.retry_after(Duration(5000));

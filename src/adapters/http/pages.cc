@@ -38,8 +38,9 @@ std::string_view trimmed(std::string_view text) {
 }
 
 bool equal_ignoring_case(std::string_view text, std::string_view lower_case) {
-    return std::ranges::equal(
-        text, lower_case, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b; });
+    return std::ranges::equal(text, lower_case, [](char a, char b) {
+        return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b;
+    });
 }
 
 // "q=0", "q=0.0", …: not at all.
