@@ -83,6 +83,16 @@ foreach(name exactly_once idempotency limits order_events order_life purchases r
   set_tests_properties(e2e.${name} PROPERTIES LABELS "e2e;race")
 endforeach()
 
+# The pages, in a browser, where this build has them.
+if(DOORBUSTER_HAS_PAGES)
+  foreach(name shop console delivery)
+    add_test(NAME web.${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/web/run ${name}
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(web.${name} PROPERTIES LABELS web TIMEOUT 1200
+      ENVIRONMENT "${harness_environment}" RUN_SERIAL ON)
+  endforeach()
+endif()
+
 # The tree's own rules, and the scripts.
 add_test(NAME tools.layers COMMAND ${PROJECT_SOURCE_DIR}/tools/check_layers ${PROJECT_SOURCE_DIR})
 add_test(NAME tools.style COMMAND ${PROJECT_SOURCE_DIR}/tools/check_style ${PROJECT_SOURCE_DIR})

@@ -133,6 +133,12 @@ export class Server {
     return line === undefined ? 0 : Number(line.slice(line.lastIndexOf(' ') + 1));
   }
 
+  // What a command prints.
+  async command(...given) {
+    const { stdout } = await run(kBinary, [...given, '--url', this.url], { env: environment({}) });
+    return stdout;
+  }
+
   // A rush; its result as `load --json` has it.
   async rush(sale, buyers, ...more) {
     const { stdout } = await run(

@@ -24,7 +24,7 @@ interface Found {
 
 // An order's id is found by itself, anything else is a buyer's.
 async function find(sale: string, text: string, status: string, cursor: string): Promise<Found> {
-    if (/^[0-9A-Za-z]{20,40}$/.test(text)) {
+    if (/^[0-9a-hjkmnp-tv-z]{32}$/.test(text)) {
         const one = await admin<Order>(`/v1/orders/${text}`);
         if (one.kind === 'ok') return { orders: [one.body], next: null, error: null };
     }
