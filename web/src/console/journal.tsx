@@ -42,7 +42,7 @@ function change(entry: JournalEntry): string {
         .join(', ');
 }
 
-export function Journal({ sale, changes }: { sale: string; changes: number }) {
+export function Journal({ sale, changes }: { sale: string; changes: string }) {
     const [entries, setEntries] = useState<JournalEntry[]>([]);
     const [error, setError] = useState<string | null>(null);
 

@@ -86,6 +86,7 @@ export class Live {
     viewers = 0;
     isUp = false;
     refused: Refused = null;
+    private hasBegun = false; // the first figures of this connection were here
     status = 0; // of the last answer that was no stream
     chosen = '';
     saleSeries = new Series(kSaleColumns);
@@ -108,6 +109,7 @@ export class Live {
             silenceMaxMs: 8_000, // the server says something every two seconds
             onState: (isUp) => {
                 this.isUp = isUp;
+                this.hasBegun = false;
                 this.changed();
             },
             onRefused: (status) => {
@@ -145,7 +147,8 @@ export class Live {
         this.viewers = figures.viewers;
         const at = figures.at ? Date.parse(figures.at) : Date.now();
         this.at = at;
-        const sales = new Map(this.sales);
+        const isAll = figures.complete && figures.sales.length === figures.sales_known;
+        const sales = isAll ? new Map<string, SaleFigures>() : new Map(this.sales);
         for (const sale of figures.sales) sales.set(sale.id, sale);
         this.sales = sales;
         const sale = this.sales.get(this.chosen);
@@ -156,7 +159,10 @@ export class Live {
         while (this.samples.length > 2 && at - (this.samples[1]?.at ?? at) > kRateMs) {
             this.samples.shift();
         }
-        if (figures.complete) return; // history follows, or has come
+        if (!this.hasBegun) {
+            this.hasBegun = true; // history follows
+            return;
+        }
         this.processSeries.add(at, 500, {
             p50: figures.process.latency_ms.recent_all.p50 ?? 0,
             p99: figures.process.latency_ms.recent_all.p99 ?? 0,

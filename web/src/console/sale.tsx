@@ -330,7 +330,17 @@ export function SaleView({ sale, live }: { sale: SaleFigures; live: Live }) {
                 <Backends live={live} />
             </div>
             <Orders sale={sale.id} />
-            <Journal sale={sale.id} changes={done} />
+            <Journal
+                sale={sale.id}
+                changes={[
+                    done,
+                    sale.state,
+                    sale.stock,
+                    sale.starts_at,
+                    sale.ends_at,
+                    sale.title,
+                ].join(' ')}
+            />
             {action && (
                 <ActionDialog
                     action={action}

@@ -168,6 +168,8 @@ export class Shop {
         if (answer.kind === 'ok') {
             this.clock.learn(answer.body.server_time, leftAt, performance.now());
             this.set({ sale: answer.body, isMissing: false, isOffline: false, isStarting: false });
+            const isBack = answer.body.state === 'open' && !answer.body.sold_out;
+            if (isBack && this.view.refusal?.code === 'sold_out') this.set({ refusal: null });
         } else if (answer.kind === 'silence') {
             this.set({ isOffline: true });
         } else {
@@ -248,6 +250,8 @@ export class Shop {
         if (answer.kind === 'ok') {
             this.remember({ key, orderId: answer.body.order_id });
             this.watch(answer.body.order_id);
+            const unknown = { expires_at: null, paid_at: null, payment_ref: null, version: 0 };
+            this.show({ ...unknown, ...answer.body }); // the 202 is the order's first word
             return null;
         }
         const { problem, retryAfterMs } = answer;
