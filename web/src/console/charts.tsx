@@ -8,143 +8,134 @@ import type { Columns } from './types';
 
 type Window = 'minute' | 'recent' | 'whole';
 const kWindows: [Window, string][] = [
-    ['minute', 'Last minute'],
-    ['recent', 'Last 5 minutes'],
-    ['whole', 'Whole sale'],
+  ['minute', 'Last minute'],
+  ['recent', 'Last 5 minutes'],
+  ['whole', 'Whole sale'],
 ];
 
 const kAnswers: (Line & { column: string })[] = [
-    { label: 'Yes', color: '--chart-good', column: 'accepted', fill: true },
-    { label: 'Sold out', color: '--chart-gray', column: 'sold_out' },
-    { label: 'Slow down', color: '--chart-warn', column: 'rate_limited' },
-    { label: 'Overloaded', color: '--chart-bad', column: 'overloaded' },
-    { label: 'Limit reached', color: '--chart-info', column: 'limit_reached' },
+  { label: 'Yes', color: '--chart-good', column: 'accepted', fill: true },
+  { label: 'Sold out', color: '--chart-gray', column: 'sold_out' },
+  { label: 'Slow down', color: '--chart-warn', column: 'rate_limited' },
+  { label: 'Overloaded', color: '--chart-bad', column: 'overloaded' },
+  { label: 'Limit reached', color: '--chart-info', column: 'limit_reached' },
 ];
 
 function seconds(t: number[]): number[] {
-    return t.map((ms) => ms / 1000);
+  return t.map((ms) => ms / 1000);
 }
 
 // From a count that only grows to how much it grew a second.
 export function perSecond(t: number[], column: number[]): number[] {
-    return column.map((value, i) => {
-        const before = t[i - 1];
-        const time = t[i];
-        if (i === 0 || before === undefined || time === undefined || time <= before) return 0;
-        return Math.max(0, ((value - (column[i - 1] ?? value)) * 1000) / (time - before));
-    });
+  return column.map((value, i) => {
+    const before = t[i - 1];
+    const time = t[i];
+    if (i === 0 || before === undefined || time === undefined || time <= before) return 0;
+    return Math.max(0, ((value - (column[i - 1] ?? value)) * 1000) / (time - before));
+  });
 }
 
 // The figures stand still from the last point until now.
 function untilNow(columns: Columns, now: number): Columns {
-    const last = columns.t[columns.t.length - 1];
-    if (last === undefined || now - last < 750) return columns;
-    const level: Columns = { t: [...columns.t, last + 500, now] };
-    for (const [name, column] of Object.entries(columns)) {
-        if (name === 't') continue;
-        const value = column[column.length - 1] ?? 0;
-        level[name] = [...column, value, value];
-    }
-    return level;
+  const last = columns.t[columns.t.length - 1];
+  if (last === undefined || now - last < 750) return columns;
+  const level: Columns = { t: [...columns.t, last + 500, now] };
+  for (const [name, column] of Object.entries(columns)) {
+    if (name === 't') continue;
+    const value = column[column.length - 1] ?? 0;
+    level[name] = [...column, value, value];
+  }
+  return level;
 }
 
 export function Charts({ live }: { live: Live }) {
-    const [window, setWindow] = useState<Window>('recent');
-    const now = live.at ?? Date.now();
-    const sale = untilNow(live.saleSeries.columns, now);
-    const process = live.processSeries.columns;
-    const saleStart = sale.t[0];
-    const spans: Record<Window, number | null> = {
-        minute: now - 60_000,
-        recent: now - 300_000,
-        whole: saleStart ?? now - 60_000,
-    };
-    const from = spans[window] === null ? null : (spans[window] ?? now) / 1000;
-    const lastMove = live.saleSeries.columns.t.at(-1) ?? now;
-    // The whole sale ends when it stopped to move, not now.
-    const to =
-        window === 'whole' ? Math.max(lastMove, (saleStart ?? now) + 2_000) / 1000 : now / 1000;
-    const x = seconds(sale.t);
-    const column = (name: string) => sale[name] ?? [];
-    const common = { from, to };
-    const figures = live.sales.get(live.chosen);
-    const latency = live.process?.latency_ms.recent_all;
+  const [window, setWindow] = useState<Window>('recent');
+  const now = live.at ?? Date.now();
+  const sale = untilNow(live.saleSeries.columns, now);
+  const process = live.processSeries.columns;
+  const saleStart = sale.t[0];
+  const spans: Record<Window, number | null> = {
+    minute: now - 60_000,
+    recent: now - 300_000,
+    whole: saleStart ?? now - 60_000,
+  };
+  const from = spans[window] === null ? null : (spans[window] ?? now) / 1000;
+  const lastMove = live.saleSeries.columns.t.at(-1) ?? now;
+  // The whole sale ends when it stopped to move, not now.
+  const to =
+    window === 'whole' ? Math.max(lastMove, (saleStart ?? now) + 2_000) / 1000 : now / 1000;
+  const x = seconds(sale.t);
+  const column = (name: string) => sale[name] ?? [];
+  const common = { from, to };
+  const figures = live.sales.get(live.chosen);
+  const latency = live.process?.latency_ms.recent_all;
 
-    const answers: uPlot.AlignedData = [
-        x,
-        ...kAnswers.map((line) => perSecond(sale.t, column(line.column))),
-    ];
-    const lag: uPlot.AlignedData = [
-        seconds(process.t),
-        process.lag ?? [],
-        perSecond(process.t, process.written ?? []),
-    ];
-    return (
-        <section class="card charts" aria-labelledby="charts-title">
-            <header class="row">
-                <h2 id="charts-title">Live</h2>
-                <div class="choice" role="group" aria-label="Time shown">
-                    {kWindows.map(([name, text]) => (
-                        <button
-                            key={name}
-                            aria-pressed={window === name}
-                            onClick={() => setWindow(name)}
-                        >
-                            {text}
-                        </button>
-                    ))}
-                </div>
-            </header>
-            <div class="chart-grid">
-                <Chart
-                    {...common}
-                    title="Stock left"
-                    summary={`${count(figures?.remaining ?? 0)} of ${count(figures?.stock ?? 0)} units left`}
-                    version={`${live.chosen}-stock`}
-                    lines={[{ label: 'Units', color: '--chart-accent', fill: true }]}
-                    data={[x, column('remaining')]}
-                    value={short}
-                />
-                <Chart
-                    {...common}
-                    title="Answers per second"
-                    summary={`${count(live.yesPerSecond)} yes and ${count(live.noPerSecond)} no a second now`}
-                    version={`${live.chosen}-answers`}
-                    lines={kAnswers}
-                    data={answers}
-                    value={short}
-                />
-                <Chart
-                    {...common}
-                    title="Latency, all sales"
-                    summary={`median ${milliseconds(latency?.p50 ?? null)}, 99th percentile ${milliseconds(latency?.p99 ?? null)}`}
-                    version="latency"
-                    lines={[
-                        { label: 'p50', color: '--chart-good' },
-                        { label: 'p99', color: '--chart-warn' },
-                        { label: 'p99.9', color: '--chart-bad' },
-                    ]}
-                    data={[
-                        seconds(process.t),
-                        process.p50 ?? [],
-                        process.p99 ?? [],
-                        process.p999 ?? [],
-                    ]}
-                    value={(ms) => (ms >= 1000 ? `${ms / 1000} s` : `${+ms.toFixed(2)} ms`)}
-                />
-                <Chart
-                    {...common}
-                    title="Log and store"
-                    summary={`${count(live.process?.log_lag_records ?? 0)} records are not stored yet, ${count(live.drainPerSecond)} a second are`}
-                    version="lag"
-                    lines={[
-                        { label: 'Not stored yet', color: '--chart-warn', fill: true },
-                        { label: 'Stored per second', color: '--chart-info' },
-                    ]}
-                    data={lag}
-                    value={short}
-                />
-            </div>
-        </section>
-    );
+  const answers: uPlot.AlignedData = [
+    x,
+    ...kAnswers.map((line) => perSecond(sale.t, column(line.column))),
+  ];
+  const lag: uPlot.AlignedData = [
+    seconds(process.t),
+    process.lag ?? [],
+    perSecond(process.t, process.written ?? []),
+  ];
+  return (
+    <section class="card charts" aria-labelledby="charts-title">
+      <header class="row">
+        <h2 id="charts-title">Live</h2>
+        <div class="choice" role="group" aria-label="Time shown">
+          {kWindows.map(([name, text]) => (
+            <button key={name} aria-pressed={window === name} onClick={() => setWindow(name)}>
+              {text}
+            </button>
+          ))}
+        </div>
+      </header>
+      <div class="chart-grid">
+        <Chart
+          {...common}
+          title="Stock left"
+          summary={`${count(figures?.remaining ?? 0)} of ${count(figures?.stock ?? 0)} units left`}
+          version={`${live.chosen}-stock`}
+          lines={[{ label: 'Units', color: '--chart-accent', fill: true }]}
+          data={[x, column('remaining')]}
+          value={short}
+        />
+        <Chart
+          {...common}
+          title="Answers per second"
+          summary={`${count(live.yesPerSecond)} yes and ${count(live.noPerSecond)} no a second now`}
+          version={`${live.chosen}-answers`}
+          lines={kAnswers}
+          data={answers}
+          value={short}
+        />
+        <Chart
+          {...common}
+          title="Latency, all sales"
+          summary={`median ${milliseconds(latency?.p50 ?? null)}, 99th percentile ${milliseconds(latency?.p99 ?? null)}`}
+          version="latency"
+          lines={[
+            { label: 'p50', color: '--chart-good' },
+            { label: 'p99', color: '--chart-warn' },
+            { label: 'p99.9', color: '--chart-bad' },
+          ]}
+          data={[seconds(process.t), process.p50 ?? [], process.p99 ?? [], process.p999 ?? []]}
+          value={(ms) => (ms >= 1000 ? `${ms / 1000} s` : `${+ms.toFixed(2)} ms`)}
+        />
+        <Chart
+          {...common}
+          title="Log and store"
+          summary={`${count(live.process?.log_lag_records ?? 0)} records are not stored yet, ${count(live.drainPerSecond)} a second are`}
+          version="lag"
+          lines={[
+            { label: 'Not stored yet', color: '--chart-warn', fill: true },
+            { label: 'Stored per second', color: '--chart-info' },
+          ]}
+          data={lag}
+          value={short}
+        />
+      </div>
+    </section>
+  );
 }
