@@ -53,6 +53,7 @@ test('an operator creates a sale, watches it sell out, restocks, pauses, closes'
   const rush = server.rush('winter-shoes', 4_000, '--attempts-per-buyer', '3', '--rate', '3000');
   await expect.poll(() => number(page, 'remaining')).toBeLessThan(500);
   await picture(page, info, 'console-rush');
+  await page.screenshot({ path: info.outputPath('readme-console-rush.png') });
   const result = await rush;
   expect(result.accepted).toBe(500);
   await expect.poll(() => number(page, 'remaining')).toBe(0);

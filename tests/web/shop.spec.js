@@ -28,6 +28,7 @@ test('a buyer buys with one tap, and pays', async ({ server, page }, info) => {
   await expect(page.getByText('Pay within')).toBeVisible();
   await expectAccessible(page);
   await picture(page, info, 'shop-yours');
+  await page.screenshot({ path: info.outputPath('readme-shop-phone.png') });
 
   await page.getByRole('button', { name: 'Pay (demo)' }).click();
   await expect(headline(page)).toHaveText('Paid. Thank you!');
