@@ -118,7 +118,7 @@ test('an operator creates a sale, watches it sell out, restocks, pauses, closes'
   await expect
     .poll(async () => (await server.call('GET', '/v1/sales/winter-shoes')).body.state)
     .toBe('closed');
-  const journal = page.getByRole('region', { name: 'Journal' });
+  const journal = page.getByRole('region', { name: 'Journal entries' });
   for (const what of ['create', 'stock', 'close']) await expect(journal).toContainText(what);
 });
 

@@ -66,7 +66,7 @@ export function Journal({ sale, changes }: { sale: string; changes: string }) {
           {error}
         </p>
       )}
-      <div class="scroll short" role="region" aria-label="Journal" tabIndex={0}>
+      <div class="scroll short" role="region" aria-label="Journal entries" tabIndex={0}>
         <ol class="journal">
           {entries.map((entry, i) => (
             <li key={entries.length - i}>
