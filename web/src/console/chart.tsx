@@ -25,6 +25,16 @@ function color(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// The time of day, as fine as the ticks are.
+function timeLabels(_: uPlot, ticks: number[], __: number, ___: number, step: number): string[] {
+  return ticks.map((seconds) => {
+    const time = new Date(seconds * 1000);
+    const text = time.toLocaleTimeString('en', { hour12: false, timeStyle: 'medium' });
+    if (step >= 60) return text.slice(0, 5);
+    return step >= 1 ? text : `${text}.${Math.floor(time.getMilliseconds() / 100)}`;
+  });
+}
+
 function options(props: ChartProps, width: number): uPlot.Options {
   const quiet = color('--quiet');
   const line = color('--line');
@@ -40,7 +50,7 @@ function options(props: ChartProps, width: number): uPlot.Options {
       y: { range: (_, __, max) => [0, Math.max(1e-3, max) * 1.08] },
     },
     axes: [
-      { ...axis, size: 26, space: 70 },
+      { ...axis, size: 26, space: 80, values: timeLabels },
       {
         ...axis,
         size: 58,
@@ -65,16 +75,27 @@ function options(props: ChartProps, width: number): uPlot.Options {
   };
 }
 
+// The data as they are now, and the stretch of time that is shown.
+function show(chart: uPlot, props: ChartProps): void {
+  chart.setData(props.data, false);
+  const first = props.data[0][0] ?? props.to - 60;
+  chart.setScale('x', { min: props.from ?? Math.min(first, props.to - 1), max: props.to });
+}
+
 export function Chart(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const latest = useRef(props);
+  latest.current = props;
 
   useEffect(() => {
     const element = box.current;
     if (!element) return undefined;
     const make = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(props, element.clientWidth), props.data, element);
+      const now = latest.current;
+      plot.current = new uPlot(options(now, element.clientWidth), now.data, element);
+      show(plot.current, now);
     };
     make();
     const resize = new ResizeObserver(() => {
@@ -84,6 +105,7 @@ export function Chart(props: ChartProps) {
       }
     });
     resize.observe(element);
+    // Its colours are drawn, not styled.
     const scheme = matchMedia('(prefers-color-scheme: dark)');
     scheme.addEventListener('change', make);
     return () => {
@@ -95,11 +117,7 @@ export function Chart(props: ChartProps) {
   }, [props.version]);
 
   useEffect(() => {
-    const chart = plot.current;
-    if (!chart) return;
-    chart.setData(props.data, false);
-    const first = props.data[0][0] ?? props.to - 60;
-    chart.setScale('x', { min: props.from ?? Math.min(first, props.to - 1), max: props.to });
+    if (plot.current) show(plot.current, props);
   });
 
   return (

@@ -49,7 +49,7 @@ function untilNow(columns: Columns, now: number): Columns {
 }
 
 export function Charts({ live }: { live: Live }) {
-  const [window, setWindow] = useState<Window>('recent');
+  const [window, setWindow] = useState<Window>('whole');
   const now = live.at ?? Date.now();
   const sale = untilNow(live.saleSeries.columns, now);
   const process = live.processSeries.columns;

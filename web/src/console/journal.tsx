@@ -22,23 +22,22 @@ async function readAll(sale: string): Promise<JournalEntry[] | string> {
   return entries.reverse();
 }
 
-// "stock 1000 → 1100", of what differs.
+function valueText(value: unknown): string {
+  if (value === null || value === undefined) return '–';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+// "stock 1000 → 1100", of what differs; of a new sale what was set.
 function change(entry: JournalEntry): string {
   const before = (entry.before ?? {}) as Record<string, unknown>;
   const after = (entry.after ?? {}) as Record<string, unknown>;
-  const text = (value: unknown) =>
-    value === null || value === undefined
-      ? '–'
-      : typeof value === 'string'
-        ? value
-        : JSON.stringify(value);
+  const isNew = Object.values(before).every((value) => value === null);
   return Object.keys({ ...before, ...after })
-    .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]))
-    .map((name) =>
-      entry.before
-        ? `${name} ${text(before[name])} → ${text(after[name])}`
-        : `${name} ${text(after[name])}`,
-    )
+    .filter((name) => JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null))
+    .map((name) => {
+      const now = valueText(after[name]);
+      return isNew ? `${name} ${now}` : `${name} ${valueText(before[name])} → ${now}`;
+    })
     .join(', ');
 }
 
