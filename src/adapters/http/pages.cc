@@ -117,9 +117,8 @@ Response Pages::page(const Request& request, std::string_view path) const {
         return response;
     }
     Response response;
-    response.status = 501;
     response.content_type = "text/html; charset=utf-8";
-    response.headers.append(kAskAgain).append(kSecurity).append(kPageSecurity);
+    response.headers.append("Cache-Control: no-store\r\n").append(kSecurity).append(kPageSecurity);
     response.fixed = kNoPages;
     return response;
 }
