@@ -47,7 +47,7 @@ function options(props: ChartProps, width: number): uPlot.Options {
     legend: { show: false },
     scales: {
       x: { time: true },
-      y: { range: (_, __, max) => [0, Math.max(1e-3, max) * 1.08] },
+      y: { range: (_, __, max) => [0, Math.max(1, max) * 1.08] },
     },
     axes: [
       { ...axis, size: 26, space: 80, values: timeLabels },

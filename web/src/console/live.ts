@@ -8,7 +8,7 @@ export type Refused = 'unauthorized' | 'forbidden' | null;
 
 // Rates are over about a second: two ticks.
 const kRateMs = 900;
-const kRecentMs = 5 * 60_000;
+const kTickMs = 500; // the server's
 const kPointsMax = 4_000;
 
 interface Sample {
@@ -76,6 +76,21 @@ export const kSaleColumns = [
   'paid',
 ] as const;
 export const kProcessColumns = ['p50', 'p99', 'p999', 'lag', 'written'] as const;
+
+function pointOf(sale: SaleFigures): Record<(typeof kSaleColumns)[number], number> {
+  const { outcomes } = sale;
+  return {
+    remaining: sale.remaining,
+    attempts: sale.attempts,
+    accepted: outcomes.accepted,
+    sold_out: outcomes.sold_out,
+    rate_limited: outcomes.rate_limited,
+    overloaded: outcomes.overloaded + outcomes.unavailable,
+    limit_reached: outcomes.limit_reached,
+    stored: sale.stored,
+    paid: sale.orders.paid,
+  };
+}
 
 export class Live {
   sales = new Map<string, SaleFigures>();
@@ -145,6 +160,8 @@ export class Live {
     this.startedAt = figures.started_at;
     this.salesKnown = figures.sales_known;
     this.viewers = figures.viewers;
+    const before = this.sales.get(this.chosen);
+    const beforeAt = this.at;
     const at = figures.at ? Date.parse(figures.at) : Date.now();
     this.at = at;
     const isAll = figures.complete && figures.sales.length === figures.sales_known;
@@ -163,7 +180,7 @@ export class Live {
       this.hasBegun = true; // history follows
       return;
     }
-    this.processSeries.add(at, 500, {
+    this.processSeries.add(at, kTickMs, {
       p50: figures.process.latency_ms.recent_all.p50 ?? 0,
       p99: figures.process.latency_ms.recent_all.p99 ?? 0,
       p999: figures.process.latency_ms.recent_all.p999 ?? 0,
@@ -171,18 +188,12 @@ export class Live {
       written,
     });
     if (!sale || !figures.sales.includes(sale) || sale.attempts + sale.stored === 0) return;
-    const { outcomes } = sale;
-    this.saleSeries.add(at, 500, {
-      remaining: sale.remaining,
-      attempts: sale.attempts,
-      accepted: outcomes.accepted,
-      sold_out: outcomes.sold_out,
-      rate_limited: outcomes.rate_limited,
-      overloaded: outcomes.overloaded + outcomes.unavailable,
-      limit_reached: outcomes.limit_reached,
-      stored: sale.stored,
-      paid: sale.orders.paid,
-    });
+    // Of a sale that has just begun to move: where it stood until now.
+    const isFirst = this.saleSeries.columns.t.length === 0;
+    if (isFirst && before && beforeAt !== null) {
+      this.saleSeries.add(beforeAt, kTickMs, pointOf(before));
+    }
+    this.saleSeries.add(at, kTickMs, pointOf(sale));
   }
 
   // A second of something, of the last samples.
@@ -209,6 +220,4 @@ export class Live {
     this.sales = all;
     this.changed();
   }
-
-  static readonly recentMs = kRecentMs;
 }
