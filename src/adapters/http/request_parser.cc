@@ -252,9 +252,7 @@ private:
             return once(parser_.authorization_, value, "Authorization", ec);
         case beast::http::field::content_type:
             return once(parser_.content_type_, value, "Content-Type", ec);
-        case beast::http::field::accept_encoding:
-            parser_.accept_encoding_ = slice(value);
-            return;
+        case beast::http::field::accept_encoding: parser_.accept_encoding_ = slice(value); return;
         case beast::http::field::if_none_match: parser_.if_none_match_ = slice(value); return;
         case beast::http::field::content_length:
             if (std::exchange(has_length_, true)) return refuse("Content-Length", kOnce, ec);
