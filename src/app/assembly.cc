@@ -306,7 +306,7 @@ std::vector<Readiness::Backend> Assembly::Parts::backends() {
     };
     const auto log_state = [this]() -> std::string {
         if (shared_log) return shared_log->transport->state();
-        return own_log->is_stalled() ? "disk full" : "up";
+        return own_log->is_stalled(kOnlyPartition) ? "disk full" : "up";
     };
     const auto store_state = [this] {
         return std::string(progress->is_store_up() ? "up" : "down");
