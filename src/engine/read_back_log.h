@@ -42,7 +42,8 @@ public:
     enum class Ticks { by_itself, when_told };
     struct Options {
         // Records of one partition on their way: appended, or about to be, and not read back. At
-        // 50,000 a second and a read-back of 20 ms these are a thousand; more means that it is slow.
+        // 50,000 a second and a read-back of 20 ms these are a thousand; more means that it is
+        // slow.
         std::size_t window_max = 16'384;
         std::uint64_t lag_max = 0; // records read back, everybody's, that are not in the store
         // On the transport's thread; must not block. Another process has rebuilt a sale that this

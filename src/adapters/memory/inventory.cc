@@ -18,8 +18,8 @@ Stop unavailable() {
 // Why the log takes no record.
 Stop log_refuses(const OrderLog& log, LogPartition partition) {
     Refusal refusal;
-    refusal.reason = log.is_stalled(partition) ? PurchaseOutcome::unavailable
-                                               : PurchaseOutcome::overloaded;
+    refusal.reason =
+        log.is_stalled(partition) ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded;
     return refusal;
 }
 

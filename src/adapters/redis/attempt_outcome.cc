@@ -20,7 +20,8 @@ LogRecordView view_of(const LogRecord& record, LogPartition partition) {
 } // namespace
 
 Stop log_refuses(const OrderLog& log, LogPartition partition) {
-    return refused(log.is_stalled(partition) ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded);
+    return refused(log.is_stalled(partition) ? PurchaseOutcome::unavailable
+                                             : PurchaseOutcome::overloaded);
 }
 
 LogPosition AttemptOutcome::append(const LogRecordView& record) {

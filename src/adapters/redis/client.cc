@@ -86,9 +86,6 @@ void Client::Impl::start() {
         link_to({server.address.host, server.address.port});
         if (!options.is_cluster) return;
     }
-    auto rethrow = [](std::exception_ptr exception) {
-        if (exception) std::rethrow_exception(exception);
-    };
     asio::co_spawn(executor, keep_map(shared_from_this()), rethrow);
 }
 
