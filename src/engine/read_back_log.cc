@@ -56,6 +56,7 @@ private:
 
 ReadBackLog::ReadBackLog(LogTransport& transport, Cores& cores, const Clock& clock, Options options)
     : transport_(transport), cores_(cores), clock_(clock), options_(std::move(options)) {
+    set_store_up(true);
     for (std::uint32_t i = 0; i < transport.partitions(); ++i) {
         lines_.push_back(std::make_unique<Line>());
     }

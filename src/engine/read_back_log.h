@@ -68,7 +68,10 @@ public:
 
     // Any thread but a core: the store holds everything below `next`.
     void stored(const LogPositions& next);
-    void set_store_up(bool is_up) { store_up_.store(is_up, std::memory_order_relaxed); }
+    void set_store_up(bool is_up) {
+        store_up_.store(is_up, std::memory_order_relaxed);
+        store_answered_ns_.store(clock_.steady_ns(), std::memory_order_relaxed);
+    }
     // What the thread of its own does, every kTick: produces again, ends waits.
     void tick();
 
@@ -89,7 +92,10 @@ public:
     Task<bool> stored(const OrderId& order, Duration wait_max) override;
     Task<bool> caught_up(LogPartition partition, Duration wait_max) override;
     [[nodiscard]] bool is_store_up() const override {
-        return store_up_.load(std::memory_order_relaxed);
+        // A store that hangs says nothing at all.
+        return store_up_.load(std::memory_order_relaxed) &&
+               clock_.steady_ns() - store_answered_ns_.load(std::memory_order_relaxed) <
+                   kStoreSilentNsMax;
     }
 
     // Any thread. From the append until the read-back.
@@ -103,6 +109,7 @@ public:
 
 private:
     static constexpr std::chrono::milliseconds kTick{20};
+    static constexpr std::int64_t kStoreSilentNsMax = 5'000'000'000;
 
     struct Waiter {
         std::size_t core;
@@ -178,6 +185,7 @@ private:
     std::vector<std::unique_ptr<Line>> lines_; // by partition
     std::atomic<std::int64_t> lag_{0};
     std::atomic<bool> store_up_{true};
+    std::atomic<std::int64_t> store_answered_ns_{0};
     LatencyBuckets append_seconds_;
     Totals totals_;
 

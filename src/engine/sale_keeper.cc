@@ -201,9 +201,11 @@ Task<bool> SaleKeeper::revive(const StoredSale& sale) {
     Cold& cold = at->second;
     if (cold.is_due) co_return true;
     if (is_new || cold.epoch != sale.epoch) {
-        // Nobody has built it yet, or somebody has just begun to: whoever it is gets time for it. A
-        // sale that was lost waits only for what chance says, so that one node is the first.
-        const bool is_others = sale.epoch == Epoch(0) || !is_new || !is_cold(no);
+        // Nobody has built it yet, or somebody has just begun to: whoever it is gets time for it,
+        // and so does whoever may be creating a sale that never sold here. A sale that was lost
+        // waits only for what chance says, so that one node is the first.
+        const bool was_lost = is_new && is_cold(no) && attached_[no] != Epoch(0);
+        const bool is_others = !was_lost;
         const std::uint64_t wait_ms = kFirstWaitMsMax << std::min(cold.attempts, kDoublingsMax);
         const Duration drawn(static_cast<std::int64_t>(parts_.random(wait_ms)));
         cold.epoch = sale.epoch;
