@@ -226,15 +226,15 @@ def test_events_of_an_order_come_from_any_node(cluster):
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_processes_start_in_any_order_before_their_engines(tmp_path, private_services, seed):
+def test_processes_start_in_any_order_before_their_engines(tmp_path, services, seed):
     """Each process is started while every engine is away; it says what it waits for, and is ready
     by itself when they have come, whatever the order."""
     names = ["postgresql", "redis", "kafka"]
-    services = {name: require(name, private_services) for name in names}
-    engines = Engines(services["postgresql"], services["redis"], services["kafka"])
+    servers = {name: require(name, services) for name in names}
+    engines = Engines(servers["postgresql"], servers["redis"], servers["kafka"])
     dice = random.Random(seed)
     with Cluster(tmp_path, engines, start=False) as cluster:
-        for service in services.values():
+        for service in servers.values():
             service.kill()
         order = dice.sample(cluster.processes, 4)
         for process in order[:3]:
@@ -243,12 +243,12 @@ def test_processes_start_in_any_order_before_their_engines(tmp_path, private_ser
             process.says("waiting:")
         comes_back = dice.sample(names, 3)
         for name in comes_back[:2]:
-            services[name].start()
+            servers[name].start()
         order[3].spawn()  # one comes late, before the last engine
         for node in cluster.nodes:
             answer = node.readiness()
             assert answer is None or answer.status == 503, answer
-        services[comes_back[2]].start()
+        servers[comes_back[2]].start()
         for process in cluster.processes:
             process.wait_ready()
         sale = cluster.create_sale(6)

@@ -17,10 +17,10 @@ import time
 
 import pytest
 
-from harness import contract, orders
+from harness import orders
 from harness.cluster import (SESSION_MS, Cluster, Engines, MovingGate, Rush, lasts,
                              under_load)
-from harness.services import Services, require
+from harness.services import require
 from harness.settings import scaled
 from harness.swarm import run_all
 from harness.waiting import eventually
@@ -68,13 +68,6 @@ class Shop:
                 process.spawn()
         for process in self.cluster.processes:
             process.wait_ready()
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory):
-    mine = Services(tmp_path_factory.mktemp("engines"))
-    yield mine
-    mine.stop()
 
 
 @pytest.fixture(scope="module")
