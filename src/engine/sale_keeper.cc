@@ -26,6 +26,8 @@ constexpr int kDoublingsMax = 7;
 constexpr Duration kPendingMax{3'000};
 constexpr Duration kAppendEvery{1'000};
 constexpr std::size_t kAppendMax = 1'000;
+// One that we appended and that was not read back: it is void, or its partition is away.
+constexpr Duration kAppendAgain{30'000};
 constexpr Duration kCountEvery{15'000};
 // A rebuild takes well under a second: so long it is left to whoever began it.
 constexpr Duration kLeftToOthers{2'000};
@@ -265,16 +267,27 @@ Task<void> SaleKeeper::append_pending() {
 Task<void> SaleKeeper::append_pending_of(SaleNo sale, LogPartition partition) {
     const auto pending = co_await parts_.inventory.pending(sale, kPendingMax, kAppendMax);
     if (!pending || pending->empty()) co_return;
-    spdlog::info("sale {}: {} holds stayed pending, appending them again", sale.get(),
-                 pending->size());
+    const std::int64_t now = parts_.clock.steady_ns();
+    std::erase_if(appended_, [now](const auto& each) { return each.second.again_at_ns <= now; });
     std::vector<std::pair<LogPosition, OrderId>> appended;
     for (const LogRecord& record : *pending) {
+        // The log itself produces again what it was given: another copy would only take room.
+        const auto before = appended_.find({record.order, record.epoch});
+        if (before != appended_.end()) {
+            const bool is_read_back = parts_.log.is_durable(before->second.position);
+            if (is_read_back) parts_.inventory.settled(sale, record.order);
+            continue;
+        }
         const LogRecordView view{record.kind,     record.sale, record.epoch, record.order,
                                  record.quantity, record.user, record.key,   partition};
         const auto position = parts_.log.enqueue(view);
         if (!position) break; // the log is full: next time
         appended.emplace_back(*position, record.order);
+        appended_[{record.order, record.epoch}] = {*position, now + ns(kAppendAgain)};
     }
+    if (appended.empty()) co_return;
+    spdlog::info("sale {}: {} holds stayed pending, appending them again", sale.get(),
+                 appended.size());
     for (const auto& [position, order] : appended) {
         const auto durable = co_await parts_.log.durable(position);
         if (!durable) co_return;

@@ -101,6 +101,11 @@ private:
     std::map<SaleNo, Cold> cold_;
     std::map<SaleNo, Epoch> attached_;    // under which epoch
     std::map<SaleNo, std::int64_t> told_; // versions of the terms that the inventory has
+    struct Appended {
+        LogPosition position;
+        std::int64_t again_at_ns = 0;
+    };
+    std::map<std::pair<OrderId, Epoch>, Appended> appended_; // pending holds, by us
     std::int64_t next_append_ns_ = 0;
     std::int64_t next_count_ns_ = 0;
     bool is_ready_ = false;
