@@ -13,8 +13,6 @@ import struct
 import subprocess
 import time
 
-import pytest
-
 from harness import contract, orders
 from harness.server import run_command
 from harness.waiting import eventually
