@@ -42,9 +42,8 @@ class Edges:
 
     def __call__(self, config: str = PROXIED, gate: bool = False, **options) -> Edge:
         server = self._servers(config=config, **options)
-        before = Gate(server.port) if gate else server
-        edge = Edge(self._folder / f"edge-{len(self._edges) + 1}", before)
-        edge.server = server
+        edge = Edge(self._folder / f"edge-{len(self._edges) + 1}", server,
+                    Gate(server.port) if gate else None)
         self._edges.append(edge)
         plugin._running.append(edge)
         return edge.start()
@@ -53,8 +52,8 @@ class Edges:
         for edge in self._edges:
             plugin._running.remove(edge)
             edge.stop()
-            if isinstance(edge.behind, Gate):
-                edge.behind.close()
+            if edge.gate is not None:
+                edge.gate.close()
         self._servers.finish(judge=True)
 
 

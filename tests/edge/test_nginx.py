@@ -1,4 +1,4 @@
-"""nginx before doorbuster, with deploy/nginx as it is shipped: what it keeps away, and from whom."""
+"""nginx before doorbuster, with deploy/nginx as it is shipped: each of its rules by itself."""
 
 import socket
 import time
@@ -15,18 +15,6 @@ from harness.wire import Connection, build_request
 MOMENT_S = 2.0  # as long as an answer may be remembered
 LONG_S = 600  # a payment timeout that no test waits for
 BURST, ADDRESS_BURST = 10, 100  # deploy/nginx/doorbuster/routes.conf
-
-
-def shut(edge, sale: str) -> None:
-    """Waits until the gate of a sale that is sold out answers by itself."""
-    def look():
-        name = fresh_name("asks-")
-        contract.expect(edge.buy(sale, name, headers={"X-Request-Id": name}), 409, "sold_out")
-        line = next((one for one in edge.lines() if one.request == name), None)
-        line = line or eventually(lambda: next(
-            (one for one in edge.lines() if one.request == name), None), f"{name} is in the log")
-        return line.cache == "HIT" and line.asked == 0
-    eventually(look, f"the gate of {sale} is shut", pause_s=0.05)
 
 
 def sold_out(edge, stock: int = 1, **fields):
@@ -48,8 +36,8 @@ def test_nginx_takes_the_configuration(edge):
 
 def test_a_sale_that_is_sold_out_refuses_without_doorbuster(edge):
     sale, _ = sold_out(edge)
-    shut(edge, sale)
-    before = purchases(edge)
+    edge.wait_shut(sale)
+    before = edge.purchases_answered()
     began = time.monotonic()
     for _ in range(50):
         name = fresh_name("late")
@@ -57,20 +45,13 @@ def test_a_sale_that_is_sold_out_refuses_without_doorbuster(edge):
                                                "X-Forwarded-For": "198.51.100.7"})
         problem = contract.expect(answer, 409, "sold_out")
         assert problem["remaining"] == 0 and answer.header("x-request-id") == name, answer
-    asked = purchases(edge) - before
+    asked = edge.purchases_answered() - before
     assert asked <= time.monotonic() - began + 1, f"{asked} of 50 came through"
-
-
-def purchases(edge) -> int:
-    """How many purchases doorbuster has answered, by its own count; a 401 is none."""
-    text = edge.server.call("GET", "/metrics", check=False).text
-    return sum(int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines()
-               if line.startswith("doorbuster_purchases_total{"))
 
 
 def test_a_yes_is_repeated_for_its_key_when_everything_is_sold(edge):
     sale, bought = sold_out(edge, 3)
-    shut(edge, sale)
+    edge.wait_shut(sale)
     for name, key, order in bought:
         answer = edge.buy(sale, name, 1, key)
         assert contract.expect(answer, 202) == order
@@ -84,7 +65,7 @@ def test_a_yes_is_repeated_for_its_key_when_everything_is_sold(edge):
 
 def test_units_that_come_back_are_sold_again_within_a_moment(edge):
     sale, _ = sold_out(edge)
-    shut(edge, sale)
+    edge.wait_shut(sale)
     edge.server.restock(sale, 2)
     back = time.monotonic()
     assert edge.buy(sale, fresh_name("with-a-key"), 1, "key").status == 202  # who has one, at once
@@ -97,7 +78,7 @@ def test_units_that_come_back_are_sold_again_within_a_moment(edge):
 
 def test_a_cancelled_unit_is_sold_again_within_a_moment(edge):
     sale, bought = sold_out(edge, payment_timeout_s=LONG_S)
-    shut(edge, sale)
+    edge.wait_shut(sale)
     name, _, order = bought[0]
     orders.reaches(edge.server, order["order_id"], name, "confirmed")
     orders.cancelled(edge, order["order_id"], name)
@@ -122,7 +103,7 @@ def test_what_one_buyer_is_told_is_told_to_nobody_else(edge):
 def test_one_sale_that_is_sold_out_says_nothing_of_another(edge):
     sale, _ = sold_out(edge)
     other = edge.server.create_sale(5, sale=f"{sale}-too")
-    shut(edge, sale)
+    edge.wait_shut(sale)
     for _ in range(5):
         edge.bought(other, fresh_name("lucky"))
         contract.expect(edge.buy(sale, fresh_name("late")), 409, "sold_out")
@@ -147,7 +128,7 @@ def test_nobody_hears_not_started_after_the_start(edge):
 
 def test_what_is_no_purchase_is_told_so_also_when_all_is_sold(edge):
     sale, _ = sold_out(edge)
-    shut(edge, sale)
+    edge.wait_shut(sale)
     target, buyer = f"/v1/sales/{sale}/purchases", {"X-User-Id": "buyer"}
     contract.expect(edge.call("POST", target, buyer, b"a=1", content_type="text/plain"), 415)
     answer = edge.call("GET", target, buyer)
@@ -167,7 +148,7 @@ def test_a_sale_is_looked_up_once_a_moment_however_many_look(edge):
         assert contract.expect(answer, 200).keys() == contract.SALE_FIELDS
         assert answer.header("x-request-id") == name
     took = time.monotonic() - began
-    asked = sum(line.asked for line in edge.lines() if line.request in names)
+    asked = sum(edge.line_of(name).asked for name in names)
     assert asked <= took + 1, f"{asked} of {len(names)} in {took:.1f} s"
     edge.server.set_state(sale, "paused")
     eventually(lambda: edge.sale(sale)["state"] == "paused", "the pause is seen", pause_s=0.02)
@@ -341,7 +322,7 @@ def test_connections_to_doorbuster_are_kept(make_edge):
         headers = {"X-Forwarded-For": f"198.51.100.{number}"}
         contract.expect(edge.buy(sale, fresh_name("buyer"), 1, key, headers), 202)
     # One a worker, and a second one where two requests met.
-    assert edge.behind.accepted <= 8, edge.behind.accepted
+    assert edge.gate.accepted <= 8, edge.gate.accepted
 
 
 def test_a_slow_body_waits_in_nginx(make_edge):
@@ -352,7 +333,7 @@ def test_a_slow_body_waits_in_nginx(make_edge):
     with edge.connect() as connection:
         connection.send(request[:-5])
         contract.expect(edge.call("GET", "/nothing"), 404)
-        assert edge.behind.accepted == 0
+        assert edge.gate.accepted == 0
         connection.send(request[-5:])
         contract.expect(connection.read_response(), 202)
 
@@ -361,15 +342,15 @@ def test_a_doorbuster_that_is_away_or_hangs_is_a_503_and_comes_back(make_edge):
     edge = make_edge(gate=True)
     sale = edge.server.create_sale(10)
     edge.bought(sale, "first", 1, "key")
-    edge.behind.cut()
+    edge.gate.cut()
     for key in (None, "key"):
         answer = edge.buy(sale, fresh_name("buyer"), 1, key)
         contract.expect(answer, 503, "unavailable")
-    edge.behind.heal()
+    edge.gate.heal()
     assert edge.buy(sale, "first", 1, "key").header("idempotency-replayed") == "true"
-    edge.behind.swallow_replies()
+    edge.gate.swallow_replies()
     contract.expect(edge.buy(sale, "second", 1, "key"), 503, "unavailable")
-    edge.behind.heal()
+    edge.gate.heal()
     answer = edge.buy(sale, "second", 1, "key")  # it was bought: nobody could say so
     contract.expect(answer, 202)
     assert answer.header("idempotency-replayed") == "true"

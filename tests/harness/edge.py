@@ -17,7 +17,8 @@ import subprocess
 
 import pytest
 
-from .server import Server, ServerExited
+from . import contract
+from .server import Server, ServerExited, fresh_name
 from .settings import BOUND_S, ROOT, clean_environment
 from .waiting import eventually
 from .wire import Closed, build_request
@@ -53,22 +54,29 @@ class Line:
     upstream: str  # the statuses of the requests that it cost doorbuster; "-": none
 
     @property
+    def answers(self) -> list:
+        """The statuses of all requests to doorbuster that it cost."""
+        return re.findall(r"\d+", self.upstream)
+
+    @property
     def asked(self) -> int:
-        """How many requests it cost doorbuster."""
-        return 0 if self.upstream == "-" else len(re.findall(r"\d+", self.upstream))
+        return len(self.answers)
 
 
 class Edge(Server):
-    """nginx on a port of its own, with `behind` as its only doorbuster.
+    """nginx on a port of its own, before one server.
 
     Whoever connects from 127.0.0.1 is a gateway to it: X-User-Id and X-Forwarded-For are believed.
     """
 
-    def __init__(self, folder, behind):
-        """`behind`: a Server, or a Gate before one."""
+    def __init__(self, folder, server: Server, gate=None):
+        """`gate`: a Gate before the server, if there is one."""
         require_nginx()
         super().__init__(pathlib.Path(folder) / "edge")
-        self.behind = behind
+        self.server = server
+        self.gate = gate
+        self._lines = []
+        self._log_read = 0
         self._write()
 
     def _write(self) -> None:
@@ -82,7 +90,7 @@ class Edge(Server):
         self._put("nginx.conf", "http {\n", "http {\n" + temporary)
         self._put("doorbuster/listen.conf", "\nlisten 80 ", f"\nlisten {self.host} ")
         self._put("doorbuster/upstream.conf", "127.0.0.1:8080",
-                  f"127.0.0.1:{self.behind.port}")
+                  f"127.0.0.1:{(self.gate or self.server).port}")
         self._put("doorbuster/cache.conf", "/var/lib/nginx/doorbuster", f"{run}/cache")
         self._put("doorbuster/log.conf", "/var/log/nginx/doorbuster.log", f"{run}/access.log")
 
@@ -94,9 +102,11 @@ class Edge(Server):
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     def arguments(self, *more) -> list:
-        # A master that is killed leaves its workers: it ends gently, also when the tests are killed.
+        # A master that is killed leaves its workers. So it ends gently, also with the tests.
+        run = self.folder / "run"
         return ["setpriv", "--pdeathsig", "TERM", NGINX, "-p", str(self.folder),
-                "-e", str(self.folder / "run" / "error.log"), "-c", str(self.folder / "conf" / "nginx.conf"), *(more or ("-g", "daemon off;"))]
+                "-e", str(run / "error.log"), "-c", str(self.folder / "conf" / "nginx.conf"),
+                *(more or ("-g", "daemon off;"))]
 
     def checked(self) -> subprocess.CompletedProcess:
         """`nginx -t`."""
@@ -123,21 +133,48 @@ class Edge(Server):
         file = self.folder / "run" / "error.log"
         return file.read_text("utf-8", "replace") if file.exists() else ""
 
-    def lines(self, count: int = None) -> list:
+    def lines(self, count: int = 0) -> list:
         """The access log so far; waits until it has so many lines, which nginx writes late."""
-        file = self.folder / "run" / "access.log"
+        eventually(lambda: self._read_log() >= count, f"{count} lines in the access log")
+        return self._lines
 
-        def read():
-            text = file.read_text("utf-8") if file.exists() else ""
-            found = [_LINE.fullmatch(line) for line in text.splitlines()]
-            return found if count is None or len(found) >= count else None
-        matches = read() if count is None else eventually(read, f"{count} lines in {file}")
-        lines = []
-        for match in matches:
-            assert match, file.read_text("utf-8")[-2000:]
-            fields = match.groupdict()
-            lines.append(Line(**{**fields, "status": int(fields["status"])}))
-        return lines
+    def _read_log(self) -> int:
+        """Reads on to the last whole line; how many there are."""
+        file = self.folder / "run" / "access.log"
+        if file.exists():
+            with open(file, "rb") as log:
+                log.seek(self._log_read)
+                text = log.read()
+            whole = text[:text.rfind(b"\n") + 1]
+            self._log_read += len(whole)
+            for line in whole.decode("utf-8").splitlines():
+                match = _LINE.fullmatch(line)
+                assert match, line
+                fields = match.groupdict()
+                self._lines.append(Line(**{**fields, "status": int(fields["status"])}))
+        return len(self._lines)
+
+    def line_of(self, request: str) -> Line:
+        """What the access log says of the request with this id."""
+        return eventually(lambda: next((line for line in self.lines() if line.request == request),
+                                       None), f"{request} is in the access log")
+
+    def wait_shut(self, sale: str) -> None:
+        """Until nginx answers for a sale that is sold out, by itself."""
+        def look():
+            # Several at once: by the time that one is in the log, its answer is forgotten.
+            names = [fresh_name("asks-") for _ in range(4)]
+            for name in names:
+                answer = self.buy(sale, name, headers={"X-Request-Id": name})
+                contract.expect(answer, 409, "sold_out")
+            return any(self.line_of(name).cache == "HIT" for name in names)
+        eventually(look, f"the gate of {sale} is shut", pause_s=0.05)
+
+    def purchases_answered(self) -> int:
+        """How many purchases doorbuster has answered, by its own count, which has no 401."""
+        text = self.server.call("GET", "/metrics", check=False).text
+        return sum(int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines()
+                   if line.startswith("doorbuster_purchases_total{"))
 
     def attempt_bytes(self, sale: str, user: str, address: str, key: str = None) -> bytes:
         """The bytes of a purchase of one unit by a user who came from this address."""
