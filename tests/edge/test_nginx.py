@@ -12,7 +12,8 @@ from harness.settings import BOUND_S
 from harness.waiting import eventually
 from harness.wire import Connection, build_request
 
-MOMENT_S = 2.0  # as long as an answer may be remembered
+MOMENT_S = 0.5  # as long as an answer may be remembered
+SLACK_S = 1.0  # for a busy machine
 LONG_S = 600  # a payment timeout that no test waits for
 BURST, ADDRESS_BURST = 10, 100  # deploy/nginx/doorbuster/routes.conf
 
@@ -46,7 +47,7 @@ def test_a_sale_that_is_sold_out_refuses_without_doorbuster(edge):
         problem = contract.expect(answer, 409, "sold_out")
         assert problem["remaining"] == 0 and answer.header("x-request-id") == name, answer
     asked = edge.purchases_answered() - before
-    assert asked <= time.monotonic() - began + 1, f"{asked} of 50 came through"
+    assert asked <= (time.monotonic() - began) / MOMENT_S + 1, f"{asked} of 50 came through"
 
 
 def test_a_yes_is_repeated_for_its_key_when_everything_is_sold(edge):
@@ -72,7 +73,7 @@ def test_units_that_come_back_are_sold_again_within_a_moment(edge):
     eventually(lambda: edge.buy(sale, fresh_name("patient")).status == 202, "the unit is sold",
                pause_s=0.02)
     took = time.monotonic() - back
-    assert took < MOMENT_S + 0.5, f"only after {took:.1f} s"
+    assert took < MOMENT_S + SLACK_S, f"only after {took:.1f} s"
     contract.check_audit(edge.server.audit(sale), sold=3)
 
 
@@ -85,7 +86,7 @@ def test_a_cancelled_unit_is_sold_again_within_a_moment(edge):
     back = time.monotonic()
     eventually(lambda: edge.buy(sale, fresh_name("patient")).status == 202, "the unit is sold",
                pause_s=0.02)
-    assert time.monotonic() - back < MOMENT_S + 0.5
+    assert time.monotonic() - back < MOMENT_S + SLACK_S
 
 
 def test_what_one_buyer_is_told_is_told_to_nobody_else(edge):
@@ -149,7 +150,7 @@ def test_a_sale_is_looked_up_once_a_moment_however_many_look(edge):
         assert answer.header("x-request-id") == name
     took = time.monotonic() - began
     asked = sum(edge.line_of(name).asked for name in names)
-    assert asked <= took + 1, f"{asked} of {len(names)} in {took:.1f} s"
+    assert asked <= took / MOMENT_S + 1, f"{asked} of {len(names)} in {took:.1f} s"
     edge.server.set_state(sale, "paused")
     eventually(lambda: edge.sale(sale)["state"] == "paused", "the pause is seen", pause_s=0.02)
     contract.expect(edge.call("PATCH", f"/v1/sales/{sale}", body={"stock": 1}), 405,
@@ -317,12 +318,15 @@ def test_what_nginx_refuses_has_the_contracts_form(edge):
 def test_connections_to_doorbuster_are_kept(make_edge):
     edge = make_edge(gate=True)
     sale = edge.server.create_sale(100)
+    began = time.monotonic()
     for number in range(60):
         key = fresh_name("key") if number % 2 else None
         headers = {"X-Forwarded-For": f"198.51.100.{number}"}
         contract.expect(edge.buy(sale, fresh_name("buyer"), 1, key, headers), 202)
-    # One a worker, and a second one where two requests met.
-    assert edge.gate.accepted <= 8, edge.gate.accepted
+    # A few for each worker; and nginx closes the connection on which the gate heard its 401, which
+    # is once a moment.
+    took = time.monotonic() - began
+    assert edge.gate.accepted <= 8 + took / MOMENT_S, f"{edge.gate.accepted} in {took:.1f} s"
 
 
 def test_a_slow_body_waits_in_nginx(make_edge):
