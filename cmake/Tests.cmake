@@ -76,6 +76,7 @@ doorbuster_pytest(e2e 600)
 doorbuster_pytest(fault 600)
 doorbuster_pytest(crash 600)
 doorbuster_pytest(cluster 600)
+doorbuster_pytest(edge 1200)
 
 # Those in which many things happen at once: the ones that ThreadSanitizer should look on at.
 foreach(name exactly_once idempotency limits order_events order_life purchases resale
