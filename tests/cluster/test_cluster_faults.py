@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from harness import orders
+from harness import contract, orders
 from harness.cluster import (SESSION_MS, Cluster, Engines, MovingGate, Rush, lasts,
                              under_load)
 from harness.services import require
@@ -359,12 +359,23 @@ def test_the_store_killed_and_back(shop):
 
 
 def test_the_store_paused(shop):
-    """Row 20: it takes connections and answers nothing."""
-    with under_load(shop.cluster) as rush:
+    """Row 20: it takes connections and answers nothing. Nobody waits for it without an end."""
+    cluster = shop.cluster
+    node = cluster.nodes[0]
+    sale = cluster.create_sale(1, payment_timeout_s=600)
+    order = node.bought(sale, "payer")["order_id"]
+    cluster.order_everywhere(order, "payer", "confirmed")
+    with under_load(cluster) as rush:
         shop.store_gate.black_hole()
         some_answers(rush)
+        # Each call has the harness' patience, which is far shorter than a driver's.
+        contract.expect(orders.pay(node, order, "in time"), 503, "unavailable")
+        contract.expect(node.call("GET", f"/v1/orders/{order}", {"X-User-Id": "payer"}),
+                        503, "unavailable")
+        eventually(lambda: node.call("GET", "/readyz").status == 503, "the store is not up")
         lasts(5)  # the writers' calls may end by their own bounds meanwhile
         shop.store_gate.heal()
+    orders.paid(node, order, "in time")
 
 
 @pytest.mark.parametrize("fault", ["swallow_replies", "cut"])
