@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <filesystem>
 #include <fmt/format.h>
 #include <future>
@@ -309,7 +308,7 @@ std::vector<Readiness::Backend> Assembly::Parts::backends() {
     };
     const auto log_state = [this]() -> std::string {
         if (shared_log) return shared_log->transport->state();
-        return own_log->is_stalled() ? "disk full" : "up";
+        return own_log->is_stalled(kOnlyPartition) ? "disk full" : "up";
     };
     const auto store_state = [this] {
         return std::string(progress->is_store_up() ? "up" : "down");
@@ -342,7 +341,7 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     };
     living.on_swept = [this](const SaleTerms& terms) {
         auto publish = rebuild->publish(std::make_shared<const SaleTerms>(terms));
-        boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), boost::asio::detached);
+        boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), rethrow);
     };
     lifecycle = std::make_unique<Lifecycle>(cores, *store, *inventory, clock, std::move(living));
     if (!own_inventory) {
@@ -513,10 +512,8 @@ void Assembly::start() {
     if (parts.redis) parts.redis->start();
     parts.server->start();
     boost::asio::co_spawn(parts.cores.at(0).executor(),
-                          parts.keeper ? parts.keeper->run() : parts.recover(),
-                          boost::asio::detached);
-    boost::asio::co_spawn(parts.cores.at(0).executor(), parts.console->run(),
-                          boost::asio::detached);
+                          parts.keeper ? parts.keeper->run() : parts.recover(), rethrow);
+    boost::asio::co_spawn(parts.cores.at(0).executor(), parts.console->run(), rethrow);
 }
 
 Result<std::size_t> Assembly::wait_until_ready(std::chrono::milliseconds at_most) {

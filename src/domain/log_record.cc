@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "base/assert.h"
@@ -52,6 +53,8 @@ private:
     std::string_view rest_;
 };
 
+constexpr std::uint64_t kEpochMax = std::numeric_limits<std::int64_t>::max();
+
 Result<LogRecord> parse_one(Reader& in) {
     std::uint8_t kind = 0;
     std::uint32_t sale = 0;
@@ -60,24 +63,28 @@ Result<LogRecord> parse_one(Reader& in) {
         return fail(Errc::corrupt, "a log record is cut short");
     }
     LogRecord record;
-    record.sale = SaleNo(sale);
-    record.epoch = Epoch(epoch);
     record.kind = static_cast<LogRecordKind>(kind);
     switch (record.kind) {
-    case LogRecordKind::barrier: return record;
     case LogRecordKind::order:
-    case LogRecordKind::withdraw: {
-        std::uint32_t quantity = 0;
-        if (!in.get_order(record.order) || !in.get(quantity) || !in.get_text(record.user) ||
-            !in.get_text(record.key)) {
-            return fail(Errc::corrupt, "an order in the log is cut short");
-        }
-        record.quantity = quantity;
-        return record;
+    case LogRecordKind::barrier:
+    case LogRecordKind::withdraw: break;
+    case LogRecordKind::unreadable: // in no log
+    default: return fail(Errc::too_new, "log record of kind " + std::to_string(kind));
     }
-    case LogRecordKind::unreadable: break; // in no log
+    // No store could look it up: such a record is a stranger's.
+    if (sale > kSaleNoMax || epoch > kEpochMax) {
+        return fail(Errc::corrupt, "a log record of a sale or an epoch that cannot be");
     }
-    return fail(Errc::too_new, "log record of kind " + std::to_string(kind));
+    record.sale = SaleNo(sale);
+    record.epoch = Epoch(epoch);
+    if (record.kind == LogRecordKind::barrier) return record;
+    std::uint32_t quantity = 0;
+    if (!in.get_order(record.order) || !in.get(quantity) || !in.get_text(record.user) ||
+        !in.get_text(record.key)) {
+        return fail(Errc::corrupt, "an order in the log is cut short");
+    }
+    record.quantity = quantity;
+    return record;
 }
 
 } // namespace
