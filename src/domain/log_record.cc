@@ -52,6 +52,9 @@ private:
     std::string_view rest_;
 };
 
+// The kind, among the bytes, of an order that a sighting follows.
+constexpr std::uint8_t kSightedOrder = 4;
+
 Result<LogRecord> parse_one(Reader& in) {
     std::uint8_t kind = 0;
     std::uint32_t sale = 0;
@@ -62,7 +65,8 @@ Result<LogRecord> parse_one(Reader& in) {
     LogRecord record;
     record.sale = SaleNo(sale);
     record.epoch = Epoch(epoch);
-    record.kind = static_cast<LogRecordKind>(kind);
+    const bool is_sighted = kind == kSightedOrder;
+    record.kind = is_sighted ? LogRecordKind::order : static_cast<LogRecordKind>(kind);
     switch (record.kind) {
     case LogRecordKind::barrier: return record;
     case LogRecordKind::order:
@@ -73,6 +77,11 @@ Result<LogRecord> parse_one(Reader& in) {
             return fail(Errc::corrupt, "an order in the log is cut short");
         }
         record.quantity = quantity;
+        if (!is_sighted) return record;
+        StockSighting& seen = record.sighting.emplace();
+        if (!in.get(seen.stock) || !in.get(seen.sold) || !in.get(seen.version)) {
+            return fail(Errc::corrupt, "an order in the log is cut short");
+        }
         return record;
     }
     case LogRecordKind::unreadable: break; // in no log
@@ -83,7 +92,8 @@ Result<LogRecord> parse_one(Reader& in) {
 } // namespace
 
 void append_record(std::string& out, const LogRecordView& record) {
-    put(out, static_cast<std::uint8_t>(record.kind));
+    const bool is_sighted = record.sighting && record.kind == LogRecordKind::order;
+    put(out, is_sighted ? kSightedOrder : static_cast<std::uint8_t>(record.kind));
     put(out, record.sale.get());
     put(out, record.epoch.get());
     if (record.kind == LogRecordKind::barrier) return;
@@ -92,6 +102,10 @@ void append_record(std::string& out, const LogRecordView& record) {
     put(out, static_cast<std::uint32_t>(record.quantity));
     put_text(out, record.user);
     put_text(out, record.key);
+    if (!is_sighted) return;
+    put(out, record.sighting->stock);
+    put(out, record.sighting->sold);
+    put(out, record.sighting->version);
 }
 
 Result<std::vector<LogRecord>> parse_records(std::string_view bytes, std::size_t count) {

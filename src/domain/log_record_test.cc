@@ -21,17 +21,22 @@ LogRecord any_record() {
     record.quantity = *rc::gen::inRange<Units>(0, kQuantityMax + 1);
     record.user = *rc::gen::arbitrary<std::string>();
     record.key = *rc::gen::arbitrary<std::string>();
+    if (record.kind == LogRecordKind::order && *rc::gen::arbitrary<bool>()) {
+        const auto any = rc::gen::arbitrary<std::int64_t>();
+        record.sighting = StockSighting{*any, *any, *any};
+    }
     return record;
 }
 
 LogRecordView view(const LogRecord& record) {
-    return {record.kind,     record.sale, record.epoch, record.order,
-            record.quantity, record.user, record.key};
+    return {record.kind, record.sale, record.epoch,   record.order,   record.quantity,
+            record.user, record.key,  LogPartition(), record.sighting};
 }
 
 bool same(const LogRecord& a, const LogRecord& b) {
     return a.kind == b.kind && a.sale == b.sale && a.epoch == b.epoch && a.order == b.order &&
-           a.quantity == b.quantity && a.user == b.user && a.key == b.key;
+           a.quantity == b.quantity && a.user == b.user && a.key == b.key &&
+           a.sighting == b.sighting;
 }
 
 RC_GTEST_PROP(LogRecord, IsReadAsItWasWritten, ()) {

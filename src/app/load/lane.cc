@@ -202,7 +202,7 @@ void Lane::settle() {
                verdict.outcome == PurchaseOutcome::replayed) {
         enter_order(verdict, latency);
     } else {
-        enter_refusal(verdict);
+        enter_refusal(verdict, latency);
     }
     const bool keep_alive = answer_.keep_alive;
     if (!reader_.drop()) {
@@ -229,7 +229,8 @@ void Lane::enter_order(const Verdict& verdict, Clock::duration latency) {
     if (!entry.complaint.empty()) complain(LoadErrorKind::books, entry.complaint);
 }
 
-void Lane::enter_refusal(const Verdict& verdict) {
+void Lane::enter_refusal(const Verdict& verdict, Clock::duration latency) {
+    totals_.rejected_latency.record(static_cast<std::uint64_t>(latency.count()));
     ++totals_.rejected[static_cast<std::size_t>(verdict.outcome)];
     if (verdict.outcome == PurchaseOutcome::limit_reached) {
         const std::string complaint =

@@ -23,6 +23,7 @@ using Timer = boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<
 struct Totals {
     Histogram latency; // nanoseconds
     Histogram accepted_latency;
+    Histogram rejected_latency;
     std::uint64_t replayed = 0;
     std::uint64_t retries = 0;
     std::array<std::uint64_t, kPurchaseOutcomes> rejected{};
@@ -64,7 +65,7 @@ private:
     void give_up(const Failure& failure);
     void settle();
     void enter_order(const Verdict& verdict, Clock::duration latency);
-    void enter_refusal(const Verdict& verdict);
+    void enter_refusal(const Verdict& verdict, Clock::duration latency);
     void complain(LoadErrorKind kind, std::string_view what);
 
     Run& run_;

@@ -240,6 +240,7 @@ LoadReport make_report(Run& run, const Crew& crew) {
     LoadReport report;
     auto latency = std::make_unique<Histogram>();
     auto accepted_latency = std::make_unique<Histogram>();
+    auto rejected_latency = std::make_unique<Histogram>();
     Clock::time_point last = run.schedule.start();
     load::Books::End end;
     for (const auto& worker : crew.workers()) {
@@ -253,6 +254,7 @@ LoadReport make_report(Run& run, const Crew& crew) {
         }
         latency->merge(totals.latency);
         accepted_latency->merge(totals.accepted_latency);
+        rejected_latency->merge(totals.rejected_latency);
         last = std::max(last, totals.last_answer);
         if (totals.sold_out_quantity_min > 0) {
             const Units smallest = totals.sold_out_quantity_min;
@@ -265,6 +267,9 @@ LoadReport make_report(Run& run, const Crew& crew) {
     report.seconds = std::chrono::duration<double>(last - run.schedule.start()).count();
     report.latency = latency_of(*latency);
     report.accepted_latency = latency_of(*accepted_latency);
+    report.rejected_latency = latency_of(*rejected_latency);
+    report.accepted_curve = curve_of(*accepted_latency);
+    report.rejected_curve = curve_of(*rejected_latency);
     report.is_stopped = run.is_ending();
     if (run.schedule.is_open_loop() && !report.is_stopped) {
         report.unsent = run.schedule.due_count(run.plan.size()) - report.attempts;
