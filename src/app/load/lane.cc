@@ -222,6 +222,7 @@ void Lane::enter_order(const Verdict& verdict, Clock::duration latency) {
                                                          verdict.order_id, verdict.created_at);
     if (entry.is_new) {
         add(totals_.accepted, 1);
+        totals_.last_accepted = totals_.last_answer;
         totals_.accepted_latency.record(static_cast<std::uint64_t>(latency.count()));
     } else {
         ++totals_.replayed;

@@ -29,6 +29,7 @@ struct Totals {
     std::array<std::uint64_t, kPurchaseOutcomes> rejected{};
     Units sold_out_quantity_min = 0; // 0: nobody was told sold out
     Clock::time_point last_answer;
+    Clock::time_point last_accepted; // the epoch: none was
 
     // For the progress while it goes on; written by the owner only.
     std::atomic<std::uint64_t> attempts = 0;

@@ -242,6 +242,7 @@ LoadReport make_report(Run& run, const Crew& crew) {
     auto accepted_latency = std::make_unique<Histogram>();
     auto rejected_latency = std::make_unique<Histogram>();
     Clock::time_point last = run.schedule.start();
+    Clock::time_point last_accepted = last;
     load::Books::End end;
     for (const auto& worker : crew.workers()) {
         const load::Totals& totals = worker->totals();
@@ -256,6 +257,7 @@ LoadReport make_report(Run& run, const Crew& crew) {
         accepted_latency->merge(totals.accepted_latency);
         rejected_latency->merge(totals.rejected_latency);
         last = std::max(last, totals.last_answer);
+        last_accepted = std::max(last_accepted, totals.last_accepted);
         if (totals.sold_out_quantity_min > 0) {
             const Units smallest = totals.sold_out_quantity_min;
             end.sold_out_quantity_min = end.sold_out_quantity_min == 0
@@ -265,6 +267,9 @@ LoadReport make_report(Run& run, const Crew& crew) {
     }
     report.accepted_units = run.books.units();
     report.seconds = std::chrono::duration<double>(last - run.schedule.start()).count();
+    report.began = run.schedule.start();
+    report.seconds_to_last_accepted =
+        std::chrono::duration<double>(last_accepted - run.schedule.start()).count();
     report.latency = latency_of(*latency);
     report.accepted_latency = latency_of(*accepted_latency);
     report.rejected_latency = latency_of(*rejected_latency);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -56,11 +57,13 @@ struct LoadReport {
     std::uint64_t retries = 0;        // sent again with its key after a broken connection
     std::uint64_t unsent = 0;         // open loop: due before the end, and no connection was free
     double seconds = 0;               // from the first attempt's due time to the last answer
+    double seconds_to_last_accepted = 0; // the same for the last accepted order; 0: there is none
     std::optional<LatencyMs> latency; // of all attempts, from when each was due
     std::optional<LatencyMs> accepted_latency;  // of accepted orders
     std::optional<LatencyMs> rejected_latency;  // of refusals
     std::optional<LatencyCurve> accepted_curve; // not in the documents below, as the next
     std::optional<LatencyCurve> rejected_curve;
+    std::chrono::steady_clock::time_point began; // the first attempt; not in the documents below
     std::vector<std::string> examples; // of errors, at most 10
     std::vector<std::string> notes;    // what else a reader should know
     bool is_stopped = false;           // ended early, by a signal or because nothing answered
