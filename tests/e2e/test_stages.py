@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -15,6 +16,7 @@ from harness.swarm import run_all
 
 SYNCHRONOUS = ("naive", "optimistic", "limited")
 BENCH_S = 600.0  # children are started and stopped on a machine that may be busy
+CHROMIUM = shutil.which("chromium")
 REDIS = os.environ.get("DOORBUSTER_TEST_REDIS", "")
 
 
@@ -187,6 +189,28 @@ def test_the_bench_runs_every_stage_and_leaves_nothing(tmp_path):
     assert not list(scratch.iterdir()), "the scratch folder is gone"
 
 
+def browse(page, profile, *arguments):
+    """Opens the page in a headless Chromium; what it printed and what it said."""
+    return subprocess.run(
+        [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={profile}", "--virtual-time-budget=5000", *arguments, page.as_uri()],
+        capture_output=True, text=True, timeout=BENCH_S, check=True)
+
+
+def check_in_a_browser(page, folder):
+    """Charts are drawn, nothing complains, and it can be printed; wide and as a phone has it."""
+    if CHROMIUM is None:
+        return
+    for width in (1280, 390):
+        shown = browse(page, folder / "profile", f"--window-size={width},900", "--dump-dom")
+        assert shown.stdout.count("<canvas") >= 4, shown.stdout[-2000:]
+        assert "CONSOLE" not in shown.stderr, shown.stderr
+        assert "orders in the store" in shown.stdout
+    pdf = folder / "page.pdf"
+    browse(page, folder / "profile", f"--print-to-pdf={pdf}")
+    assert pdf.stat().st_size > 10_000
+
+
 def test_the_bench_makes_a_page_where_it_was_built_with_one(tmp_path):
     page = tmp_path / "stages.html"
     result = run_command("bench", "stages", "--stock", "5", "--buyers", "50", "--connections", "8",
@@ -197,6 +221,7 @@ def test_the_bench_makes_a_page_where_it_was_built_with_one(tmp_path):
         assert "not built into this binary" in result.stderr, result
         assert shutil.which("npm") is None or os.environ.get("CI") != "true", "there is Node"
         return
+    check_in_a_browser(page, tmp_path)
     text = page.read_text("utf-8")
     assert '"strategy":"optimistic"' in text and "http://" not in text.split("</head>")[0]
     assert "report-data-goes-here" not in text.split("</main>")[0]

@@ -1,5 +1,6 @@
-// Room for a store on a server that belongs to somebody: a schema (PostgreSQL) or a database (MySQL)
-// of a name that nobody else has, and that goes away again. For benchmarks. Blocking; one thread.
+// Room for a store on a server that belongs to somebody: a schema (PostgreSQL) or a database
+// (MySQL) of a name that nobody else has, and that goes away again. For benchmarks. Blocking; one
+// thread.
 #pragma once
 
 #include <memory>

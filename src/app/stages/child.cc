@@ -76,8 +76,8 @@ Result<std::unique_ptr<Child>> Child::start(const std::string& program, const Se
     const int log_file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     const pid_t parent = ::getpid();
     const pid_t pid = log_file < 0 ? -1 : ::fork();
-    if (pid == 0) { // only calls that are safe between fork and exec
-        ::setpgid(0, 0);                  // Ctrl-C is for us: we end the child in order
+    if (pid == 0) {                         // only calls that are safe between fork and exec
+        ::setpgid(0, 0);                    // Ctrl-C is for us: we end the child in order
         ::prctl(PR_SET_PDEATHSIG, SIGKILL); // and it never outlives us
         if (::getppid() != parent) ::_exit(126);
         sigset_t none;

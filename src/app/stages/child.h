@@ -24,9 +24,10 @@ public:
     // Runs `program serve --json` and waits until it says that it is ready. `log`: the file that
     // gets what it logs; its end is in the error when the server does not start. Errc::unavailable;
     // also when `stop` is set meanwhile.
-    [[nodiscard]] static Result<std::unique_ptr<Child>>
-    start(const std::string& program, const Settings& settings, const std::string& log,
-          const std::atomic<bool>& stop);
+    [[nodiscard]] static Result<std::unique_ptr<Child>> start(const std::string& program,
+                                                              const Settings& settings,
+                                                              const std::string& log,
+                                                              const std::atomic<bool>& stop);
     ~Child(); // kills it, if it is still there
     Child(const Child&) = delete;
     Child& operator=(const Child&) = delete;

@@ -63,7 +63,9 @@ constexpr std::array kRows = {
         [](const Round& r) { return r.drain_seconds; }},
 };
 
-double no_of(const Round& round, std::size_t outcome) { return count(round.load.rejected[outcome]); }
+double no_of(const Round& round, std::size_t outcome) {
+    return count(round.load.rejected[outcome]);
+}
 double errors_of(const Round& round) {
     const auto books = static_cast<std::size_t>(LoadErrorKind::books);
     return count(round.load.errors_total() - round.load.errors[books]);
@@ -134,8 +136,8 @@ std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curv
         }
         return {};
     }();
-    std::string out = fmt::format(R"({{"strategy":{},"danger":{})", quoted(stage.strategy),
-                                  quoted(danger));
+    std::string out =
+        fmt::format(R"({{"strategy":{},"danger":{})", quoted(stage.strategy), quoted(danger));
     if (!stage.left_out.empty()) {
         return out + fmt::format(R"(,"left_out":{}}})", quoted(stage.left_out));
     }
@@ -152,7 +154,8 @@ std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curv
                        json_of(spread_of(stage, figure)));
         is_first = false;
     }
-    fmt::format_to(std::back_inserter(out), R"(}},"errors":{})", json_of(spread_of(stage, errors_of)));
+    fmt::format_to(std::back_inserter(out), R"(}},"errors":{})",
+                   json_of(spread_of(stage, errors_of)));
     const Round& middle = middle_round(stage);
     out += R"(,"violations":[)";
     for (std::size_t i = 0; i < middle.violations.size(); ++i) {
@@ -170,8 +173,7 @@ Table table_of(const LoadResult& load) {
     const auto add = [&](std::string title, const Figure& figure, int decimals) {
         std::vector<std::string> cells{std::move(title)};
         for (const Stage& stage : load.stages) {
-            cells.push_back(stage.rounds.empty() ? "-"
-                                                 : cell(spread_of(stage, figure), decimals));
+            cells.push_back(stage.rounds.empty() ? "-" : cell(spread_of(stage, figure), decimals));
         }
         table.add(std::move(cells));
     };
@@ -179,7 +181,8 @@ Table table_of(const LoadResult& load) {
         add(std::string(row.title), row.figure, row.decimals);
         if (row.name != "yes") continue;
         for (const std::size_t code : codes_of(load)) {
-            add(fmt::format("no: {}", name_of(code)),
+            add(
+                fmt::format("no: {}", name_of(code)),
                 [code](const Round& round) { return no_of(round, code); }, 0);
         }
         add("errors", errors_of, 0);
@@ -199,9 +202,9 @@ std::string notes_of(const LoadResult& load) {
 } // namespace
 
 std::string to_json(const Report& report, Curves curves) {
-    std::string out = fmt::format(
-        R"({{{},"store":{},"redis":{},"kafka":{},"rounds":{},"loads":[)", head_json(report.head),
-        quoted(report.store), quoted(report.redis), quoted(report.kafka), report.rounds);
+    std::string out = fmt::format(R"({{{},"store":{},"redis":{},"kafka":{},"rounds":{},"loads":[)",
+                                  head_json(report.head), quoted(report.store),
+                                  quoted(report.redis), quoted(report.kafka), report.rounds);
     for (std::size_t i = 0; i < report.loads.size(); ++i) {
         const LoadResult& load = report.loads[i];
         const LoadShape& shape = load.shape;
@@ -254,9 +257,10 @@ std::string to_csv(const Report& report) {
 }
 
 std::string to_text(const Report& report) {
-    std::string out = fmt::format("store {}, Redis {}, Kafka {}; medians of {} rounds, and from the "
-                                  "least to the greatest where they differ\n",
-                                  report.store, report.redis, report.kafka, report.rounds);
+    std::string out =
+        fmt::format("store {}, Redis {}, Kafka {}; medians of {} rounds, and from the "
+                    "least to the greatest where they differ\n",
+                    report.store, report.redis, report.kafka, report.rounds);
     for (const LoadResult& load : report.loads) {
         out += '\n' + load.shape.title + '\n' + table_of(load).text(Colour::off) + notes_of(load);
     }
@@ -287,7 +291,8 @@ std::string to_markdown(const Report& report) {
             add(row.title, row.figure, row.decimals);
             if (row.name != "yes") continue;
             for (const std::size_t code : codes_of(load)) {
-                add(fmt::format("no: {}", name_of(code)),
+                add(
+                    fmt::format("no: {}", name_of(code)),
                     [code](const Round& round) { return no_of(round, code); }, 0);
             }
             add("errors", errors_of, 0);

@@ -79,8 +79,7 @@ private:
                 const std::lock_guard lock(mutex_);
                 Sample sample;
                 sample.seconds = seconds_since(start_);
-                sample.connections =
-                    page->sum("doorbuster_store_connections", R"(state="in_use")");
+                sample.connections = page->sum("doorbuster_store_connections", R"(state="in_use")");
                 sample.orders = orders_of(*page, R"(status="confirmed")");
                 sample.stored = sample.orders + orders_of(*page, R"(status="refused")");
                 sample.attempts = static_cast<double>(progress_.attempts);
@@ -127,8 +126,8 @@ private:
                             {"DOORBUSTER_PURCHASE_STRATEGY", std::string(strategy_.name)},
                             {"DOORBUSTER_STORE_URL", scratch.store_url()}};
         const bool is_ours = strategy_.stock_step == StockStep::holds;
-        const bool needs_redis =
-            strategy_.stock_step == StockStep::looks_in_redis || (is_ours && !engines.redis.empty());
+        const bool needs_redis = strategy_.stock_step == StockStep::looks_in_redis ||
+                                 (is_ours && !engines.redis.empty());
         if (needs_redis) {
             all.emplace_back("DOORBUSTER_REDIS_URL", engines.redis);
             all.emplace_back("DOORBUSTER_REDIS_PREFIX", scratch.name());
@@ -149,8 +148,8 @@ private:
     }
 
     Result<Round> measure(const Scratch& scratch, const std::string& step, const Sink& progress) {
-        auto child =
-            Child::start(options_.program, settings(scratch), scratch.folder() + "/serve.log", stop_);
+        auto child = Child::start(options_.program, settings(scratch),
+                                  scratch.folder() + "/serve.log", stop_);
         if (!child) return tl::make_unexpected(std::move(child.error()));
         url_ = (*child)->url();
         auto round = measure_on_server(step, progress);
@@ -264,8 +263,7 @@ private:
         if (round.samples.empty()) return;
         const double all = round.samples.back().stored;
         const auto last = std::ranges::find(round.samples, all, &Sample::stored);
-        round.drain_seconds =
-            std::max(0.0, last->seconds - round.load.seconds_to_last_accepted);
+        round.drain_seconds = std::max(0.0, last->seconds - round.load.seconds_to_last_accepted);
     }
 
     void take_costs(const MetricsPage& before, const MetricsPage& after, double seconds,

@@ -30,7 +30,7 @@ struct LoadShape {
     std::uint64_t buyers = 1;
     std::uint64_t attempts_per_buyer = 1;
     std::uint64_t connections = 1;
-    std::optional<double> rate; // attempts a second; absent: each connection as fast as it goes
+    std::optional<double> rate;  // attempts a second; absent: each connection as fast as it goes
     double limit_per_second = 0; // of the strategies with a limiter but ours; 0: none
 
     [[nodiscard]] std::uint64_t attempts() const { return buyers * attempts_per_buyer; }
@@ -45,7 +45,7 @@ struct Options {
     std::vector<LoadShape> loads;
     Engines engines;
     int rounds = 3;
-    Duration run_max{30'000}; // of a round's load; attempts that are not sent by then are not
+    Duration run_max{30'000};  // of a round's load; attempts that are not sent by then are not
     std::uint64_t threads = 1; // that send
     std::string program;       // what is measured: its file
     std::string version;
@@ -72,8 +72,8 @@ struct Round {
     double connections_mean = 0;
     double statements_per_attempt = 0;
     double redis_per_attempt = 0;
-    double yes_per_second = 0; // until the last yes
-    double drain_seconds = 0;  // from the last yes until its order was in the store
+    double yes_per_second = 0;           // until the last yes
+    double drain_seconds = 0;            // from the last yes until its order was in the store
     std::vector<std::string> violations; // the audit's
     std::vector<Sample> samples;
 };

@@ -158,18 +158,22 @@ void add_stages_command(CLI::App& bench, CommandContext& context) {
         ->check(CLI::Range(std::uint64_t{1}, kLoadAttemptsPerBuyerMax));
     command->add_option("--connections", flags->connections, "Of every load (300; rush 256)")
         ->check(CLI::Range(std::uint64_t{1}, kLoadConnectionsMax));
-    command->add_option("--rate", flags->rate,
-                        "Attempts a second (open loop), instead of as fast as answers come")
+    command
+        ->add_option("--rate", flags->rate,
+                     "Attempts a second (open loop), instead of as fast as answers come")
         ->check(CLI::Range(0.001, 1e7));
-    command->add_option("--limit", flags->limit,
-                        "limits.per_second of limited, cached and queued (100; rush 2000); 0: none")
+    command
+        ->add_option("--limit", flags->limit,
+                     "limits.per_second of limited, cached and queued (100; rush 2000); 0: none")
         ->check(CLI::Range(0.0, 1e9));
-    command->add_option("--seconds", flags->seconds,
-                        "A round's load ends after so long; what is not sent by then is not")
+    command
+        ->add_option("--seconds", flags->seconds,
+                     "A round's load ends after so long; what is not sent by then is not")
         ->capture_default_str()
         ->check(CLI::Range(0.1, 36'000.0));
-    command->add_option("--strategies", flags->options.strategies,
-                        "naive,optimistic,limited,cached,queued,reserve (all)")
+    command
+        ->add_option("--strategies", flags->options.strategies,
+                     "naive,optimistic,limited,cached,queued,reserve (all)")
         ->delimiter(',');
     command->add_option("--rounds", flags->options.rounds, "Rounds; the median counts")
         ->capture_default_str()

@@ -5,6 +5,8 @@ import { charts } from './charts.js';
 import { element } from './element.js';
 import { table } from './table.js';
 
+const grouped = (number) => number.toLocaleString('en-US');
+
 function head(report) {
   const items = [
     ['machine', report.machine], ['version', report.version], ['command', report.command],
@@ -21,10 +23,13 @@ function head(report) {
 function loadSection(load) {
   const out = [element('h2', {}, load.title)];
   const limit = load.limit_per_second > 0
-    ? ` limited, cached and queued let ${load.limit_per_second} attempts a second in.` : '';
+    ? ` limited, cached and queued let ${grouped(load.limit_per_second)} attempts a second in.` : '';
+  const rate = load.rate ? `, ${grouped(load.rate)} attempts a second` : '';
+  const each = load.attempts_per_buyer === 1 ? 'one attempt each'
+    : `${grouped(load.attempts_per_buyer)} attempts each`;
   out.push(element('p', { class: 'note' },
-    `${load.buyers} buyers, ${load.attempts_per_buyer} attempts each, over ` +
-    `${load.connections} connections.${limit}`));
+    `${grouped(load.buyers)} buyers, ${each}, over ${grouped(load.connections)} connections${rate}.` +
+    limit));
   out.push(table(load));
   for (const stage of load.stages) {
     if (stage.left_out) {
