@@ -129,7 +129,10 @@ Task<Step<Reservation>> LookingInventory::look_and_order(const PurchaseRequest& 
             refused(log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded));
     }
     auto durable = co_await log.durable(*position);
-    if (durable) co_return Reservation{request.order_id, request.quantity, *position, false};
+    if (durable) {
+        claim.signals->remaining.store(left - request.quantity, std::memory_order_release);
+        co_return Reservation{request.order_id, request.quantity, *position, false};
+    }
     auto* refusal = std::get_if<Refusal>(&durable.error());
     // Any other no of a log is that the record may still become durable.
     if (refusal != nullptr && refusal->reason != PurchaseOutcome::lost_race) {

@@ -108,7 +108,8 @@ SqlOrderStore::Writer::apply_sighted(std::span<const LogRecord> records, ApplyRe
         throw;
     }
     for (auto& [no, sale] : sales) {
-        if (sale.barrier_epoch == sale.barrier_before && sale.voided == 0) continue;
+        const bool is_moved = sale.barrier_epoch != sale.barrier_before || sale.voided > 0;
+        if (!sale.is_known || !is_moved) continue;
         if (!move_stock(no, sale, 0, 0, 0)) return Outcome::stopped_by_guard;
     }
     report.confirmed = taken.size();

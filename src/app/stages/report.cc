@@ -136,10 +136,10 @@ std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curv
         }
         return {};
     }();
-    std::string out =
-        fmt::format(R"({{"strategy":{},"danger":{})", quoted(stage.strategy), quoted(danger));
+    std::string out = fmt::format(R"({{"strategy":{},"danger":{})",
+                                  doorbuster::quoted(stage.strategy), doorbuster::quoted(danger));
     if (!stage.left_out.empty()) {
-        return out + fmt::format(R"(,"left_out":{}}})", quoted(stage.left_out));
+        return out + fmt::format(R"(,"left_out":{}}})", doorbuster::quoted(stage.left_out));
     }
     fmt::format_to(std::back_inserter(out), R"(,"rounds":{})", stage.rounds.size());
     for (const Row& row : kRows) {
@@ -159,7 +159,7 @@ std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curv
     const Round& middle = middle_round(stage);
     out += R"(,"violations":[)";
     for (std::size_t i = 0; i < middle.violations.size(); ++i) {
-        out += (i == 0 ? "" : ",") + quoted(middle.violations[i]);
+        out += (i == 0 ? "" : ",") + doorbuster::quoted(middle.violations[i]);
     }
     out += ']';
     if (curves == Curves::included) append_curves(out, middle);
@@ -203,18 +203,19 @@ std::string notes_of(const LoadResult& load) {
 
 std::string to_json(const Report& report, Curves curves) {
     std::string out = fmt::format(R"({{{},"store":{},"redis":{},"kafka":{},"rounds":{},"loads":[)",
-                                  head_json(report.head), quoted(report.store),
-                                  quoted(report.redis), quoted(report.kafka), report.rounds);
+                                  head_json(report.head), doorbuster::quoted(report.store),
+                                  doorbuster::quoted(report.redis),
+                                  doorbuster::quoted(report.kafka), report.rounds);
     for (std::size_t i = 0; i < report.loads.size(); ++i) {
         const LoadResult& load = report.loads[i];
         const LoadShape& shape = load.shape;
-        fmt::format_to(std::back_inserter(out),
-                       R"({}{{"load":{},"title":{},"stock":{},"buyers":{},"attempts_per_buyer":{},)"
-                       R"("connections":{},"rate":{},"limit_per_second":{:g},"stages":[)",
-                       i == 0 ? "" : ",", quoted(shape.name), quoted(shape.title), shape.stock,
-                       shape.buyers, shape.attempts_per_buyer, shape.connections,
-                       shape.rate ? fmt::format("{:g}", *shape.rate) : "null",
-                       shape.limit_per_second);
+        fmt::format_to(
+            std::back_inserter(out),
+            R"({}{{"load":{},"title":{},"stock":{},"buyers":{},"attempts_per_buyer":{},)"
+            R"("connections":{},"rate":{},"limit_per_second":{:g},"stages":[)",
+            i == 0 ? "" : ",", doorbuster::quoted(shape.name), doorbuster::quoted(shape.title),
+            shape.stock, shape.buyers, shape.attempts_per_buyer, shape.connections,
+            shape.rate ? fmt::format("{:g}", *shape.rate) : "null", shape.limit_per_second);
         const auto codes = codes_of(load);
         for (std::size_t k = 0; k < load.stages.size(); ++k) {
             out += (k == 0 ? "" : ",") + json_of(load.stages[k], codes, curves);
