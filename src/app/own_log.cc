@@ -19,6 +19,12 @@ Result<void> check_own_files(const std::string& folder, const std::string& store
         if (!store) return tl::make_unexpected(std::move(store.error()));
         const auto binding = (*store)->log_binding();
         if (!binding) return tl::make_unexpected(binding.error());
+        if (is_direct_log(binding->log_id)) {
+            return fail(Errc::foreign_log,
+                        "the store " + store_path + " was sold from without an order log (" +
+                            binding->log_id +
+                            "), by another purchase.strategy. Choose that one, or another store");
+        }
         if (!binding->log_id.empty()) {
             return fail(Errc::foreign_log,
                         "the log " + folder + "/log.db is missing, and " + store_path +
