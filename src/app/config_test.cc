@@ -93,6 +93,8 @@ trusted_proxies = ["10.0.0.0/8", "::1"]
 idle_timeout_s = 7.5
 [purchase]
 strategy = "queued"
+[redis]
+url = "redis://r"
 [limits]
 per_second = 100
 [kafka.properties]

@@ -54,19 +54,19 @@ struct LoadReport {
     std::uint64_t replayed = 0; // 202 again for an order that is counted, or an earlier run's
     std::array<std::uint64_t, kPurchaseOutcomes> rejected{}; // by outcome
     std::array<std::uint64_t, kLoadErrorKinds> errors{};     // by kind
-    std::uint64_t retries = 0;        // sent again with its key after a broken connection
-    std::uint64_t unsent = 0;         // open loop: due before the end, and no connection was free
-    double seconds = 0;               // from the first attempt's due time to the last answer
+    std::uint64_t retries = 0; // sent again with its key after a broken connection
+    std::uint64_t unsent = 0;  // open loop: due before the end, and no connection was free
+    double seconds = 0;        // from the first attempt's due time to the last answer
     double seconds_to_last_accepted = 0; // the same for the last accepted order; 0: there is none
-    std::optional<LatencyMs> latency; // of all attempts, from when each was due
+    std::optional<LatencyMs> latency;    // of all attempts, from when each was due
     std::optional<LatencyMs> accepted_latency;  // of accepted orders
     std::optional<LatencyMs> rejected_latency;  // of refusals
     std::optional<LatencyCurve> accepted_curve; // not in the documents below, as the next
     std::optional<LatencyCurve> rejected_curve;
     std::chrono::steady_clock::time_point began; // the first attempt; not in the documents below
-    std::vector<std::string> examples; // of errors, at most 10
-    std::vector<std::string> notes;    // what else a reader should know
-    bool is_stopped = false;           // ended early, by a signal or because nothing answered
+    std::vector<std::string> examples;           // of errors, at most 10
+    std::vector<std::string> notes;              // what else a reader should know
+    bool is_stopped = false; // ended early, by a signal or because nothing answered
 
     [[nodiscard]] std::uint64_t errors_total() const;
     [[nodiscard]] double attempts_per_second() const;
