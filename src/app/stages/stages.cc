@@ -351,7 +351,7 @@ LoadShape rush_load() {
     shape.stock = 20'000;
     shape.buyers = 200'000;
     shape.connections = 256;
-    shape.limit_per_second = 2'000;
+    shape.limit_per_second = 200;
     return shape;
 }
 

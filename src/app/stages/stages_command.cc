@@ -164,7 +164,7 @@ void add_stages_command(CLI::App& bench, CommandContext& context) {
         ->check(CLI::Range(0.001, 1e7));
     command
         ->add_option("--limit", flags->limit,
-                     "limits.per_second of limited, cached and queued (100; rush 2000); 0: none")
+                     "limits.per_second of limited, cached and queued (100; rush 200); 0: none")
         ->check(CLI::Range(0.0, 1e9));
     command
         ->add_option("--seconds", flags->seconds,
