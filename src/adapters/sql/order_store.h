@@ -30,7 +30,7 @@ struct OrderStoreOptions {
     // Called inside an order's transaction, under a guard of the published system, when the sale's
     // row has moved and before anything else is written. Blocking. An error rolls the transaction
     // back; what was done here is not undone then, nor when the rest of it fails.
-    std::function<Result<void>(SaleNo, Units)> on_stock_moved;
+    std::function<Result<void>(SaleNo, Units)> on_stock_moved = {};
 };
 
 class Pool;    // pool.h
