@@ -13,11 +13,7 @@ function(doorbuster_tests name folder)
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE ${ARGN} GTest::gtest GTest::gmock GTest::gtest_main
     rapidcheck)
-  set(label unit)
-  if(DOORBUSTER_SANITIZE MATCHES "thread" AND name MATCHES "^(redis|kafka|sql)$")
-    set(label backends) # clients of real servers: not looked at with ThreadSanitizer yet
-  endif()
-  gtest_discover_tests(${name}_test TEST_PREFIX ${name}. PROPERTIES LABELS ${label} TIMEOUT 300
+  gtest_discover_tests(${name}_test TEST_PREFIX ${name}. PROPERTIES LABELS unit TIMEOUT 300
     DISCOVERY_TIMEOUT 60)
 endfunction()
 
@@ -33,7 +29,11 @@ doorbuster_tests(sql adapters/sql doorbuster_sql doorbuster_engine SQLite::SQLit
 if(DOORBUSTER_SANITIZE MATCHES "undefined")
   target_compile_options(sql_test PRIVATE -fno-sanitize=vptr) # as doorbuster_sql: SOCI's types
 endif()
-doorbuster_tests(kafka adapters/kafka doorbuster_kafka doorbuster_engine)
+# librdkafka starts its threads by C11's thrd_create, which GCC's ThreadSanitizer does not see: such
+# a thread is no thread to it, and ends the process.
+if(NOT DOORBUSTER_SANITIZE MATCHES "thread")
+  doorbuster_tests(kafka adapters/kafka doorbuster_kafka doorbuster_engine)
+endif()
 doorbuster_tests(jwt adapters/jwt doorbuster_jwt)
 doorbuster_tests(webhook adapters/webhook doorbuster_webhook)
 doorbuster_tests(redis adapters/redis doorbuster_redis)
@@ -77,6 +77,7 @@ doorbuster_pytest(e2e 600)
 doorbuster_pytest(fault 600)
 doorbuster_pytest(crash 600)
 doorbuster_pytest(cluster 600)
+doorbuster_pytest(edge 1200)
 
 # Those in which many things happen at once: the ones that ThreadSanitizer should look on at.
 foreach(name exactly_once idempotency limits order_events order_life purchases resale

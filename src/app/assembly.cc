@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <filesystem>
 #include <optional>
 #include <random>
@@ -100,7 +99,7 @@ std::vector<Readiness::Backend> Assembly::Parts::backends() {
     const auto log_state = [this]() -> std::string {
         if (shared_log) return shared_log->transport->state();
         if (direct_log) return "up";
-        return own_log->is_stalled() ? "disk full" : "up";
+        return own_log->is_stalled(kOnlyPartition) ? "disk full" : "up";
     };
     const auto store_state = [this] {
         return std::string(progress->is_store_up() ? "up" : "down");
@@ -134,7 +133,7 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     };
     living.on_swept = [this](const SaleTerms& terms) {
         auto publish = rebuild->publish(std::make_shared<const SaleTerms>(terms));
-        boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), boost::asio::detached);
+        boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), rethrow);
     };
     lifecycle = std::make_unique<Lifecycle>(cores, *store, *inventory, clock, std::move(living));
     if (!own_inventory && !looking_inventory) {
@@ -306,8 +305,7 @@ void Assembly::start() {
     if (parts.redis) parts.redis->start();
     parts.server->start();
     boost::asio::co_spawn(parts.cores.at(0).executor(),
-                          parts.keeper ? parts.keeper->run() : parts.recover(),
-                          boost::asio::detached);
+                          parts.keeper ? parts.keeper->run() : parts.recover(), rethrow);
 }
 
 Result<std::size_t> Assembly::wait_until_ready(std::chrono::milliseconds at_most) {

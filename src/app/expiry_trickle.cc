@@ -2,7 +2,6 @@
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <chrono>
 #include <thread>
 
@@ -17,7 +16,7 @@ constexpr std::chrono::seconds kDrainMax{20}; // longer than a purchase waits fo
 
 void ExpiryTrickle::start() {
     running_ = 1;
-    boost::asio::co_spawn(parts_.core.executor(), run(), boost::asio::detached);
+    boost::asio::co_spawn(parts_.core.executor(), run(), rethrow);
 }
 
 bool ExpiryTrickle::stop() {
@@ -39,7 +38,7 @@ Task<void> ExpiryTrickle::run() {
         for (; due_ns <= parts_.clock.steady_ns(); due_ns += gap_ns_) {
             running_.fetch_add(1, std::memory_order_relaxed);
             boost::asio::co_spawn(parts_.core.executor(), buy(number++, due_ns, during_.load()),
-                                  boost::asio::detached);
+                                  rethrow);
         }
         timer.expires_at(Steady::time_point(std::chrono::nanoseconds(due_ns)));
         co_await timer.async_wait(use_task);

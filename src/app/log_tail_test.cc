@@ -42,8 +42,14 @@ protected:
         }
         std::string body;
         for (const LogRecord& record : records) {
-            append_record(body, {record.kind, record.sale, record.epoch, record.order,
-                                 record.quantity, record.user, record.key});
+            append_record(body, {record.kind,
+                                 record.sale,
+                                 record.epoch,
+                                 record.order,
+                                 record.quantity,
+                                 record.user,
+                                 record.key,
+                                 {}});
         }
         auto insert = file->prepare(
             "INSERT INTO record_groups (first, records, crc, body) VALUES (?1, ?2, ?3, ?4)");

@@ -359,7 +359,8 @@ TEST_F(PurchasePath, MakesNoOrderOfARecordOfAClosedEpoch) {
     restart(); // opens epoch 2
     // The process before us slept, wakes up and appends what it had held.
     const OrderId late(SaleNo(1), kNoon, 9, 9);
-    ASSERT_TRUE(log_.enqueue({LogRecordKind::order, SaleNo(1), Epoch(1), late, 1, "ghost", "k"}));
+    ASSERT_TRUE(
+        log_.enqueue({LogRecordKind::order, SaleNo(1), Epoch(1), late, 1, "ghost", "k", {}}));
     ASSERT_TRUE(purchase({"b", "", 1}));
     shop_->wait_for_writer();
     EXPECT_EQ(store_.orders().size(), 2U);

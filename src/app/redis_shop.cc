@@ -2,7 +2,6 @@
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
 #include <spdlog/spdlog.h>
@@ -65,7 +64,7 @@ void RedisShop::start() {
     for (const auto& client : clients_) client->start();
     subscription_->start();
     inventory_->start();
-    boost::asio::co_spawn(cores_.at(0).executor(), watch(), boost::asio::detached);
+    boost::asio::co_spawn(cores_.at(0).executor(), watch(), rethrow);
 }
 
 void RedisShop::stop() {

@@ -18,6 +18,7 @@ namespace doorbuster {
 
 // A sale's number in the store: small, so that every record and order id can carry it.
 using SaleNo = Strong<struct SaleNoTag, std::uint32_t>;
+inline constexpr std::uint32_t kSaleNoMax = 2'147'483'647; // what every store can number
 // Counts the rebuilds of a sale's inventory (design.md section 4, rule 4).
 using Epoch = Strong<struct EpochTag, std::uint64_t>;
 // The order log has partitions, which do not know each other's order; SQLite's has this one.

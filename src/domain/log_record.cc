@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "base/assert.h"
@@ -54,6 +55,7 @@ private:
 
 // The kind, among the bytes, of an order that a sighting follows.
 constexpr std::uint8_t kSightedOrder = 4;
+constexpr std::uint64_t kEpochMax = std::numeric_limits<std::int64_t>::max();
 
 Result<LogRecord> parse_one(Reader& in) {
     std::uint8_t kind = 0;
@@ -63,30 +65,34 @@ Result<LogRecord> parse_one(Reader& in) {
         return fail(Errc::corrupt, "a log record is cut short");
     }
     LogRecord record;
-    record.sale = SaleNo(sale);
-    record.epoch = Epoch(epoch);
     const bool is_sighted = kind == kSightedOrder;
     record.kind = is_sighted ? LogRecordKind::order : static_cast<LogRecordKind>(kind);
     switch (record.kind) {
-    case LogRecordKind::barrier: return record;
     case LogRecordKind::order:
-    case LogRecordKind::withdraw: {
-        std::uint32_t quantity = 0;
-        if (!in.get_order(record.order) || !in.get(quantity) || !in.get_text(record.user) ||
-            !in.get_text(record.key)) {
-            return fail(Errc::corrupt, "an order in the log is cut short");
-        }
-        record.quantity = quantity;
-        if (!is_sighted) return record;
-        StockSighting& seen = record.sighting.emplace();
-        if (!in.get(seen.stock) || !in.get(seen.sold) || !in.get(seen.version)) {
-            return fail(Errc::corrupt, "an order in the log is cut short");
-        }
-        return record;
+    case LogRecordKind::barrier:
+    case LogRecordKind::withdraw: break;
+    case LogRecordKind::unreadable: // in no log
+    default: return fail(Errc::too_new, "log record of kind " + std::to_string(kind));
     }
-    case LogRecordKind::unreadable: break; // in no log
+    // No store could look it up: such a record is a stranger's.
+    if (sale > kSaleNoMax || epoch > kEpochMax) {
+        return fail(Errc::corrupt, "a log record of a sale or an epoch that cannot be");
     }
-    return fail(Errc::too_new, "log record of kind " + std::to_string(kind));
+    record.sale = SaleNo(sale);
+    record.epoch = Epoch(epoch);
+    if (record.kind == LogRecordKind::barrier) return record;
+    std::uint32_t quantity = 0;
+    if (!in.get_order(record.order) || !in.get(quantity) || !in.get_text(record.user) ||
+        !in.get_text(record.key)) {
+        return fail(Errc::corrupt, "an order in the log is cut short");
+    }
+    record.quantity = quantity;
+    if (!is_sighted) return record;
+    StockSighting& seen = record.sighting.emplace();
+    if (!in.get(seen.stock) || !in.get(seen.sold) || !in.get(seen.version)) {
+        return fail(Errc::corrupt, "an order in the log is cut short");
+    }
+    return record;
 }
 
 } // namespace

@@ -12,8 +12,8 @@ LogRecord any_record() {
     LogRecord record;
     record.kind =
         *rc::gen::element(LogRecordKind::order, LogRecordKind::barrier, LogRecordKind::withdraw);
-    record.sale = SaleNo(*rc::gen::arbitrary<std::uint32_t>());
-    record.epoch = Epoch(*rc::gen::arbitrary<std::uint64_t>());
+    record.sale = SaleNo(*rc::gen::arbitrary<std::uint32_t>() & kSaleNoMax);
+    record.epoch = Epoch(*rc::gen::arbitrary<std::uint64_t>() >> 1);
     if (record.kind == LogRecordKind::barrier) return record;
     const auto bytes = *rc::gen::container<std::vector<std::uint8_t>>(
         OrderId::kBytes, rc::gen::arbitrary<std::uint8_t>());
@@ -104,6 +104,23 @@ TEST(LogRecord, KeepsTheLongestTextsAndTheLargestQuantity) {
 }
 
 // The bytes are in every log that exists: they may not change.
+TEST(LogRecord, OfASaleOrAnEpochThatNoStoreCanHoldIsRefused) {
+    LogRecordView record;
+    record.kind = LogRecordKind::barrier;
+    const auto can_be_read = [&record] {
+        std::string bytes;
+        append_record(bytes, record);
+        return parse_records(bytes, 1).has_value();
+    };
+    record.sale = SaleNo(kSaleNoMax);
+    EXPECT_TRUE(can_be_read());
+    record.sale = SaleNo(kSaleNoMax + 1);
+    EXPECT_FALSE(can_be_read());
+    record.sale = SaleNo(1);
+    record.epoch = Epoch(std::uint64_t{1} << 63);
+    EXPECT_FALSE(can_be_read());
+}
+
 TEST(LogRecord, HasTheBytesThatTheFormatSays) {
     LogRecord record;
     record.sale = SaleNo(0x01020304);

@@ -14,11 +14,19 @@ struct Rate {
     [[nodiscard]] constexpr bool is_set() const { return per_second > 0; }
     // Nanoseconds between two requests at the steady rate.
     [[nodiscard]] constexpr std::int64_t interval_ns() const {
-        return static_cast<std::int64_t>(1e9 / per_second);
+        return bounded_ns(1e9 / per_second);
     }
     // How far ahead of time the theoretical arrival may run.
     [[nodiscard]] constexpr std::int64_t tolerance_ns() const {
-        return static_cast<std::int64_t>((burst - 1) * 1e9 / per_second);
+        return bounded_ns((burst - 1) * 1e9 / per_second);
+    }
+
+private:
+    // A rate of once in a century must not leave the range of a clock: a year is as long as ever.
+    static constexpr double kNsMax = 365.0 * 86'400 * 1e9;
+
+    [[nodiscard]] static constexpr std::int64_t bounded_ns(double ns) {
+        return static_cast<std::int64_t>(ns < kNsMax ? ns : kNsMax);
     }
 };
 

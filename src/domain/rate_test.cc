@@ -83,5 +83,15 @@ TEST(Rate, AtTheSteadyPaceIsNeverRefused) {
     }
 }
 
+TEST(Rate, OfAnyNumbersStaysWithinTheClock) {
+    const Rate rate{1e-9, 1e12};
+    const RateDecision first = decide_rate(rate, 0, kStartNs);
+    EXPECT_TRUE(first.allowed);
+    EXPECT_GT(first.arrival_ns, kStartNs);
+    const RateDecision late = decide_rate(rate, first.arrival_ns + rate.tolerance_ns(), kStartNs);
+    EXPECT_FALSE(late.allowed);
+    EXPECT_GT(late.retry_after_ns, 0);
+}
+
 } // namespace
 } // namespace doorbuster

@@ -109,7 +109,8 @@ void judge_inventory(const SaleBooks& books, const Tail& tail, const InventoryCo
     }
     const Units given_back = books.units[index_of(OrderStatus::cancelled)] +
                              books.units[index_of(OrderStatus::expired)] +
-                             books.units[index_of(OrderStatus::refused)];
+                             books.units[index_of(OrderStatus::refused)] +
+                             books.dropped_letter_units;
     const Units expected = books.sale.terms.stock - books.sale.sold - books.dead_letter_units -
                            tail.counted - inventory.withdrawing -
                            (given_back - inventory.given_back);

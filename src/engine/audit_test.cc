@@ -150,6 +150,20 @@ TEST(Judge, CountsPaidOrdersAsSoldAndGivenBackOnesAsNot) {
     EXPECT_EQ(row.sold, 5);
 }
 
+TEST(Judge, CountsTheUnitsOfALetterThatWasDroppedAsGivenBack) {
+    SaleBooks sale = quiet_sale();
+    sale.dropped_letters = 1;
+    sale.dropped_letter_units = 2;
+    sale.log_accepted_orders = 4;
+    sale.log_accepted_units = 6;
+    const InventoryCount released{6, kNext, 1, 2};
+    EXPECT_THAT(judge_one(sale, {}, released).violations, IsEmpty());
+    const InventoryCount on_its_way{4, kNext, 1, 0};
+    EXPECT_THAT(judge_one(sale, {}, on_its_way).violations, IsEmpty());
+    const InventoryCount leaked{4, kNext, 1, 2};
+    EXPECT_THAT(judge_one(sale, {}, leaked).violations, Not(IsEmpty()));
+}
+
 // The inventory is counted after the books were read: units come back meanwhile, and are sold
 // again.
 TEST(Judge, FollowsWhatWasGivenBackAroundTheCount) {

@@ -26,13 +26,13 @@ LogRecord owned(const LogRecordView& view) {
 
 } // namespace
 
-bool DirectLog::take_room() {
+bool DirectLog::take_room(LogPartition) {
     if (room_taken_.fetch_add(1) < options_.waiting_max) return true;
     room_taken_.fetch_sub(1);
     return false;
 }
 
-void DirectLog::return_room() { room_taken_.fetch_sub(1); }
+void DirectLog::return_room(LogPartition) { room_taken_.fetch_sub(1); }
 
 LogPosition DirectLog::append(const LogRecordView& record) {
     const std::lock_guard lock(mutex_);
@@ -45,7 +45,7 @@ LogPosition DirectLog::append(const LogRecordView& record) {
 std::optional<LogPosition> DirectLog::enqueue(const LogRecordView& record) {
     if (record.kind == LogRecordKind::barrier) {
         room_taken_.fetch_add(1); // it is what a rebuild waits for
-    } else if (!take_room()) {
+    } else if (!take_room(record.partition)) {
         return std::nullopt;
     }
     return append(record);
@@ -74,7 +74,7 @@ std::vector<LogRecord> DirectLog::take(LogPosition position) {
 }
 
 void DirectLog::done(LogPosition position) {
-    return_room();
+    room_taken_.fetch_sub(1);
     const std::lock_guard lock(mutex_);
     unwritten_.erase(position.get());
 }

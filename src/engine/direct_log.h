@@ -47,8 +47,8 @@ public:
     DirectLog(Parts parts, Options options) : parts_(parts), options_(std::move(options)) {}
 
     // OrderLog
-    bool take_room() override;
-    void return_room() override;
+    bool take_room(LogPartition) override;
+    void return_room(LogPartition) override;
     LogPosition append(const LogRecordView& record) override;
     std::optional<LogPosition> enqueue(const LogRecordView& record) override;
     // Writes it. `lost_race` when the store's guard stopped it: then nothing was written.

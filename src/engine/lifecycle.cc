@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
@@ -26,7 +25,12 @@ constexpr std::size_t kReleasedMax = 20'000;
 constexpr std::size_t kSweepRows = 2'000;
 // Released in one turn of the sale's core: some 0.3 ms.
 constexpr std::size_t kReleaseTurn = 1'000;
-constexpr std::chrono::seconds kReleaseWait{10};
+// An inventory that is slower than this is away: what it is owed stays in its rows for a sweep, and
+// payments do not wait for it any longer.
+constexpr std::chrono::milliseconds kReleaseWait{1'000};
+constexpr std::int64_t kReleasePauseNs = 1'000'000'000;
+// What is due by this process's clock may not be due by the store's yet.
+constexpr Duration kDuePauseMin{5};
 constexpr Duration kBackoff{100};
 
 // Buyers and shops wait no longer than this for the store (contract.md section 3).
@@ -165,7 +169,7 @@ bool Lifecycle::is_stopping() {
 bool Lifecycle::wait_for_work() {
     std::unique_lock lock(mutex_);
     Duration pause = kLookEvery;
-    if (next_due_) pause = std::clamp(*next_due_ - clock_.now(), Duration(0), kLookEvery);
+    if (next_due_) pause = std::clamp(*next_due_ - clock_.now(), kDuePauseMin, kLookEvery);
     // Never past the next look, however often changes wake us meanwhile.
     const auto since = Duration((clock_.steady_ns() - looked_ns_) / 1'000'000);
     pause = std::min(pause, std::max(kLookEvery - since, Duration(0)));
@@ -230,12 +234,18 @@ bool Lifecycle::change_batch() {
         case OrderStatus::refused: break;
         }
     }
-    // The units first: whoever hears that his order is cancelled may buy again.
-    give_back(report->given_back, decided_ns);
+    // Who gave units back hears it when they are: he may buy again. A payment waits for nobody.
+    const auto answer_all = [&](bool with_units) {
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            Change& change = report->changes[i];
+            const bool gave_back = change.order.status == OrderStatus::cancelled;
+            if (gave_back == with_units) answer(batch[i], std::move(change));
+        }
+    };
     if (options_.on_changed && !changed.empty()) options_.on_changed(changed);
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-        answer(batch[i], std::move(report->changes[i]));
-    }
+    answer_all(false);
+    give_back(report->given_back, decided_ns);
+    answer_all(true);
     return true;
 }
 
@@ -269,7 +279,9 @@ bool Lifecycle::expire_batch() {
         }
         if (options_.on_changed) options_.on_changed(each.orders);
     }
-    return report->next_due && *report->next_due <= clock_.now();
+    // More at once only behind some: what is due by our clock may not be by the store's, or another
+    // process has it at hand.
+    return !report->given_back.empty() && report->next_due && *report->next_due <= clock_.now();
 }
 
 void Lifecycle::give_back(std::span<const GiveBack> given_back, std::int64_t decided_ns) {
@@ -295,6 +307,7 @@ void Lifecycle::note_released(const GiveBack& each) {
 
 // On the sale's core, and waits for it: this thread has nothing better to do.
 bool Lifecycle::release(const SaleTerms& terms, const GiveBack& each) {
+    if (clock_.steady_ns() < release_again_ns_) return false;
     struct Call { // outlives us, should the core be stuck
         SaleTerms terms;
         std::vector<OrderId> orders;
@@ -311,8 +324,11 @@ bool Lifecycle::release(const SaleTerms& terms, const GiveBack& each) {
             const auto done = co_await inventory_.release(call->terms, epoch, call->orders);
             call->is_released.set_value(done.has_value());
         };
-        boost::asio::co_spawn(cores_.at(0).executor(), std::move(turn), boost::asio::detached);
-        if (is_released.wait_for(kReleaseWait) != std::future_status::ready) return false;
+        boost::asio::co_spawn(cores_.at(0).executor(), std::move(turn), rethrow);
+        if (is_released.wait_for(kReleaseWait) != std::future_status::ready) {
+            release_again_ns_ = clock_.steady_ns() + kReleasePauseNs;
+            return false;
+        }
         if (!is_released.get()) return false;
     }
     return true;

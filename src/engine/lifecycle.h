@@ -111,6 +111,7 @@ private:
     std::map<std::pair<SaleNo, Epoch>, GiveBack> released_; // not ticked off yet
     std::size_t orders_released_ = 0;
     bool is_store_up_ = true;
+    std::int64_t release_again_ns_ = 0; // the inventory is away; by the steady clock
 
     std::mutex mutex_; // guards the rest
     std::condition_variable changed_;

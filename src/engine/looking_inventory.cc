@@ -125,8 +125,9 @@ Task<Step<Reservation>> LookingInventory::look_and_order(const PurchaseRequest& 
     record.sighting = *seen;
     const auto position = log.enqueue(record);
     if (!position) {
-        co_return tl::make_unexpected(
-            refused(log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded));
+        co_return tl::make_unexpected(refused(log.is_stalled(claim.partition)
+                                                  ? PurchaseOutcome::unavailable
+                                                  : PurchaseOutcome::overloaded));
     }
     auto durable = co_await log.durable(*position);
     if (durable) {

@@ -4,6 +4,8 @@ namespace doorbuster {
 namespace {
 
 constexpr Duration kWriterWait{2'000}; // it is milliseconds behind unless the store is down
+// Store and log answer in milliseconds, or something is away: then a buyer hears 503.
+constexpr Duration kFindWait{2'000};
 
 } // namespace
 
@@ -27,8 +29,8 @@ Result<Order> OrderService::find_blocking(const OrderId& id) {
 }
 
 Task<Result<Order>> OrderService::find(const OrderId& id) {
-    auto look = [this, &id] { return find_blocking(id); };
-    co_return co_await blocking_.run(look);
+    auto look = [this, id] { return find_blocking(id); };
+    co_return co_await blocking_.run_within(kFindWait, "the order store", std::move(look));
 }
 
 Task<Result<Lifecycle::Change>> OrderService::change(OrderChange change) {

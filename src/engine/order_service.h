@@ -30,7 +30,8 @@ public:
           lifecycle_(lifecycle),
           blocking_(blocking) {}
 
-    // `queued` while only the log has it, never not_found after its 202.
+    // `queued` while only the log has it, never not_found after its 202. Errc::unavailable when
+    // store and log do not answer within two seconds.
     Task<Result<Order>> find(const OrderId& id);
     // Pays or cancels. An order that only the log has waits a little for the writer, then it is
     // Errc::unavailable. Errc::not_found; whatever the store decided is the Change's verdict.

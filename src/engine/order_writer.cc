@@ -241,7 +241,10 @@ void OrderWriter::note(const ApplyReport& report, std::int64_t took_ns) {
                       report.dead_letters);
     }
     if (report.voided > 0) {
-        spdlog::error("order writer: {} orders were void, their epoch was closed", report.voided);
+        // A rebuild's barrier overtook them. A hold that is still wanted was appended again.
+        spdlog::warn("order writer: {} orders were void: a rebuild had closed their epoch before "
+                     "they reached the log, and nobody was told yes",
+                     report.voided);
     }
 }
 

@@ -39,7 +39,7 @@ protected:
         for (std::uint64_t i = 0; i < orders; ++i) {
             const OrderId id(kSale, kNoon, 0, made_++);
             const std::string user = "user " + std::to_string(made_);
-            ASSERT_TRUE(log_.enqueue({LogRecordKind::order, kSale, Epoch(0), id, 1, user, ""}));
+            ASSERT_TRUE(log_.enqueue({LogRecordKind::order, kSale, Epoch(0), id, 1, user, "", {}}));
         }
     }
     // The error with which the writer gave up.

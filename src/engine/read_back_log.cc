@@ -14,6 +14,9 @@ namespace {
 // How long a purchase waits for its read-back before its buyer hears 503. A healthy one takes
 // milliseconds, the election of a partition's new leader a few seconds.
 constexpr std::int64_t kDurableWaitNsMax = 5'000'000'000;
+// A partition that has not let us read a record for so long takes no more: it has no leader, or too
+// few replicas. Those that wait have their answer within three seconds more.
+constexpr std::int64_t kStalledNs = 2'000'000'000;
 // How long find() waits until this process has read what the log has by now.
 constexpr Duration kFindWaitMax{2'000};
 constexpr Duration kLookEvery{2};
@@ -53,6 +56,7 @@ private:
 
 ReadBackLog::ReadBackLog(LogTransport& transport, Cores& cores, const Clock& clock, Options options)
     : transport_(transport), cores_(cores), clock_(clock), options_(std::move(options)) {
+    set_store_up(true);
     for (std::uint32_t i = 0; i < transport.partitions(); ++i) {
         lines_.push_back(std::make_unique<Line>());
     }
@@ -123,21 +127,30 @@ ReadBackLog::Line& ReadBackLog::line_of(LogPosition position) const {
     return *lines_[partition];
 }
 
-bool ReadBackLog::take_room() {
-    if (is_stalled() || lag_records() >= options_.lag_max) return false;
-    if (in_window_.fetch_add(1) < options_.window_max) return true;
-    in_window_.fetch_sub(1);
+bool ReadBackLog::is_stalled(LogPartition partition) const {
+    if (!transport_.is_up()) return true;
+    const std::int64_t oldest_ns = lines_[partition.get()]->oldest_ns.load();
+    return oldest_ns != 0 && clock_.steady_ns() - oldest_ns > kStalledNs;
+}
+
+bool ReadBackLog::take_room(LogPartition partition) {
+    if (is_stalled(partition) || lag_records() >= options_.lag_max) return false;
+    Line& line = *lines_[partition.get()];
+    if (line.in_window.fetch_add(1) < options_.window_max) return true;
+    line.in_window.fetch_sub(1);
     return false;
 }
 
-void ReadBackLog::return_room() { in_window_.fetch_sub(1); }
+void ReadBackLog::return_room(LogPartition partition) {
+    lines_[partition.get()]->in_window.fetch_sub(1);
+}
 
 LogPosition ReadBackLog::append(const LogRecordView& record) { return add(record); }
 
 std::optional<LogPosition> ReadBackLog::enqueue(const LogRecordView& record) {
     if (record.kind == LogRecordKind::barrier) {
-        in_window_.fetch_add(1); // it is what a rebuild waits for
-    } else if (!take_room()) {
+        lines_[record.partition.get()]->in_window.fetch_add(1); // it is what a rebuild waits for
+    } else if (!take_room(record.partition)) {
         return std::nullopt;
     }
     return add(record);
@@ -163,6 +176,7 @@ LogPosition ReadBackLog::add(const LogRecordView& record) {
     }
     std::uint64_t& latest_copy = line.by_mark[entry.mark];
     entry.earlier_copy = std::exchange(latest_copy, number);
+    if (line.entries.empty()) line.oldest_ns.store(entry.appended_ns);
     line.entries.push_back(std::move(entry));
     return position;
 }
@@ -304,7 +318,8 @@ void ReadBackLog::pop_settled(Line& line, Wakeups& wakeups) {
         if (mark != line.by_mark.end() && mark->second == line.first) line.by_mark.erase(mark);
         line.entries.pop_front();
         ++line.first;
-        in_window_.fetch_sub(1);
+        line.in_window.fetch_sub(1);
+        line.oldest_ns.store(line.entries.empty() ? 0 : line.entries.front().appended_ns);
     }
 }
 
@@ -386,11 +401,21 @@ std::optional<LogRecord> ReadBackLog::look_up(const OrderId& order) const {
     return std::nullopt;
 }
 
+Result<std::vector<LogPosition>> ReadBackLog::ends_now(Duration wait_max) {
+    const std::uint64_t asked_before = ends_asked_.load();
+    const std::lock_guard turn(ends_turn_);
+    if (ends_no_ > asked_before) return ends_;
+    ends_no_ = ends_asked_.fetch_add(1) + 1;
+    ends_ = transport_.ends(wait_max);
+    return ends_;
+}
+
 // Another node's yes may not have come by here yet: what the log has by now, it has.
 Result<std::optional<LogRecord>> ReadBackLog::find(const OrderId& order) {
     if (auto known = look_up(order)) return known;
+    if (!transport_.is_up()) return fail(Errc::unavailable, "the order log's brokers are away");
     const auto until = Steady::now() + kFindWaitMax;
-    const auto ends = transport_.ends(kFindWaitMax);
+    const auto ends = ends_now(kFindWaitMax);
     if (!ends) return tl::make_unexpected(ends.error());
     const auto has_read_it_all = [&] {
         for (std::size_t i = 0; i < lines_.size() && i < ends->size(); ++i) {
@@ -431,7 +456,17 @@ Task<bool> ReadBackLog::reached(LogPosition position, Duration wait_max) {
 }
 
 Task<bool> ReadBackLog::stored(const OrderId& order, Duration wait_max) {
-    const auto is_there = [this, &order] { return !look_up(order); };
+    // The line that it came by on, for whoever waits looks often.
+    const Line* line = nullptr;
+    for (const auto& each : lines_) {
+        const std::lock_guard lock(each->mutex);
+        if (each->unstored.contains(order)) line = each.get();
+    }
+    if (line == nullptr) co_return true;
+    const auto is_there = [line, &order] {
+        const std::lock_guard lock(line->mutex);
+        return !line->unstored.contains(order);
+    };
     co_return co_await poll(is_there, wait_max);
 }
 

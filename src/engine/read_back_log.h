@@ -41,8 +41,9 @@ class ReadBackLog final : public OrderLog, public StoreProgress {
 public:
     enum class Ticks { by_itself, when_told };
     struct Options {
-        // Records on their way: appended, or about to be, and not read back. At 50,000 a second
-        // and a read-back of 20 ms these are a thousand; more means that the log is slow.
+        // Records of one partition on their way: appended, or about to be, and not read back. At
+        // 50,000 a second and a read-back of 20 ms these are a thousand; more means that it is
+        // slow.
         std::size_t window_max = 16'384;
         std::uint64_t lag_max = 0; // records read back, everybody's, that are not in the store
         // On the transport's thread; must not block. Another process has rebuilt a sale that this
@@ -67,18 +68,21 @@ public:
 
     // Any thread but a core: the store holds everything below `next`.
     void stored(const LogPositions& next);
-    void set_store_up(bool is_up) { store_up_.store(is_up, std::memory_order_relaxed); }
+    void set_store_up(bool is_up) {
+        store_up_.store(is_up, std::memory_order_relaxed);
+        store_answered_ns_.store(clock_.steady_ns(), std::memory_order_relaxed);
+    }
     // What the thread of its own does, every kTick: produces again, ends waits.
     void tick();
 
     // OrderLog
-    bool take_room() override;
-    void return_room() override;
+    bool take_room(LogPartition partition) override;
+    void return_room(LogPartition partition) override;
     LogPosition append(const LogRecordView& record) override;
     std::optional<LogPosition> enqueue(const LogRecordView& record) override;
     Task<Step<void>> durable(LogPosition position) override;
     [[nodiscard]] bool is_durable(LogPosition position) const override;
-    [[nodiscard]] bool is_stalled() const override { return !transport_.is_up(); }
+    [[nodiscard]] bool is_stalled(LogPartition partition) const override;
     [[nodiscard]] LogPosition last_enqueued(LogPartition partition) const override;
     [[nodiscard]] std::uint64_t lag_records() const override;
     [[nodiscard]] Result<std::optional<LogRecord>> find(const OrderId& order) override;
@@ -88,7 +92,10 @@ public:
     Task<bool> stored(const OrderId& order, Duration wait_max) override;
     Task<bool> caught_up(LogPartition partition, Duration wait_max) override;
     [[nodiscard]] bool is_store_up() const override {
-        return store_up_.load(std::memory_order_relaxed);
+        // A store that hangs says nothing at all.
+        return store_up_.load(std::memory_order_relaxed) &&
+               clock_.steady_ns() - store_answered_ns_.load(std::memory_order_relaxed) <
+                   kStoreSilentNsMax;
     }
 
     // Any thread. From the append until the read-back.
@@ -102,6 +109,7 @@ public:
 
 private:
     static constexpr std::chrono::milliseconds kTick{20};
+    static constexpr std::int64_t kStoreSilentNsMax = 5'000'000'000;
 
     struct Waiter {
         std::size_t core;
@@ -127,7 +135,9 @@ private:
     };
     // One partition.
     struct Line {
-        mutable std::mutex mutex; // guards the rest
+        std::atomic<std::size_t> in_window{0};
+        std::atomic<std::int64_t> oldest_ns{0}; // when entries.front() was appended; 0: none
+        mutable std::mutex mutex;               // guards the rest
         std::deque<Entry> entries;
         std::uint64_t first = 1; // the number of entries.front()
         std::unordered_map<OrderId, std::uint64_t, OrderIdHash> by_mark; // the latest copy
@@ -163,6 +173,8 @@ private:
     void pop_settled(Line& line, Wakeups& wakeups);
     [[nodiscard]] static bool is_in_store(const Line& line, std::uint64_t number);
     [[nodiscard]] std::optional<LogRecord> look_up(const OrderId& order) const;
+    // The ends of the partitions, as they were after the call began or later.
+    [[nodiscard]] Result<std::vector<LogPosition>> ends_now(Duration wait_max);
     // Polls `is_so` on the calling core until it holds or the time is over.
     template <class Condition> Task<bool> poll(Condition is_so, Duration wait_max);
 
@@ -171,14 +183,19 @@ private:
     const Clock& clock_;
     Options options_;
     std::vector<std::unique_ptr<Line>> lines_; // by partition
-    std::atomic<std::size_t> in_window_{0};
     std::atomic<std::int64_t> lag_{0};
     std::atomic<bool> store_up_{true};
+    std::atomic<std::int64_t> store_answered_ns_{0};
     LatencyBuckets append_seconds_;
     Totals totals_;
 
     std::mutex reading_mutex_; // for find(): something was read
     std::condition_variable reading_;
+    // For find(): who asks while another asks shares the next answer.
+    std::mutex ends_turn_; // guards the next two
+    Result<std::vector<LogPosition>> ends_;
+    std::uint64_t ends_no_ = 0; // the number of the question that ends_ answers
+    std::atomic<std::uint64_t> ends_asked_{0};
     std::mutex mutex_; // guards the next
     std::condition_variable stopping_;
     bool is_stopping_ = false;

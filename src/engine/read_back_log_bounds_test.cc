@@ -20,34 +20,51 @@ protected:
 
 TEST_F(BoundedLogTest, AFullWindowHasNoRoomUntilSomethingIsReadBack) {
     ReadBackLog& log = small->log;
-    ASSERT_TRUE(log.take_room());
+    ASSERT_TRUE(log.take_room(kHere));
     ASSERT_TRUE(log.enqueue(order()).has_value());
-    EXPECT_FALSE(log.take_room());
+    EXPECT_FALSE(log.take_room(kHere));
     EXPECT_FALSE(log.enqueue(order()).has_value());
-    log.return_room(); // what it was taken for was refused
-    EXPECT_TRUE(log.take_room());
+    log.return_room(kHere); // what it was taken for was refused
+    EXPECT_TRUE(log.take_room(kHere));
     const LogPosition position = log.append(order());
-    EXPECT_FALSE(log.take_room());
+    EXPECT_FALSE(log.take_room(kHere));
     small->transport.land(kHere);
     small->turn();
-    EXPECT_FALSE(log.take_room()); // delivered, but not read back
+    EXPECT_FALSE(log.take_room(kHere)); // delivered, but not read back
     small->settle();
     EXPECT_TRUE(log.is_durable(position));
-    EXPECT_TRUE(log.take_room());
-    EXPECT_TRUE(log.take_room());
-    EXPECT_FALSE(log.take_room());
+    EXPECT_TRUE(log.take_room(kHere));
+    EXPECT_TRUE(log.take_room(kHere));
+    EXPECT_FALSE(log.take_room(kHere));
 }
 
 TEST_F(BoundedLogTest, RoomComesBackWhenABarrierMakesRecordsVoid) {
     ReadBackLog& log = small->log;
     ASSERT_TRUE(log.enqueue(order()).has_value());
     ASSERT_TRUE(log.enqueue(order()).has_value());
-    EXPECT_FALSE(log.take_room());
+    EXPECT_FALSE(log.take_room(kHere));
     shared.append(barrier(Epoch(2)));
     small->hand_on();
-    EXPECT_TRUE(log.take_room());
-    EXPECT_TRUE(log.take_room());
-    EXPECT_FALSE(log.take_room());
+    EXPECT_TRUE(log.take_room(kHere));
+    EXPECT_TRUE(log.take_room(kHere));
+    EXPECT_FALSE(log.take_room(kHere));
+}
+
+TEST_F(BoundedLogTest, APartitionThatIsStalledIsNoOthersTrouble) {
+    ReadBackLog& log = small->log;
+    ASSERT_TRUE(log.enqueue(order(Epoch(1), kElsewhere)).has_value()); // nobody reads it back
+    EXPECT_TRUE(log.take_room(kElsewhere));
+    log.return_room(kElsewhere);
+    small->pass(Duration(3'000));
+    EXPECT_TRUE(log.is_stalled(kElsewhere));
+    EXPECT_FALSE(log.take_room(kElsewhere)) << "though its window has room";
+    EXPECT_FALSE(log.is_stalled(kHere));
+    EXPECT_TRUE(log.take_room(kHere));
+    EXPECT_TRUE(log.take_room(kHere)) << "each partition has a window of its own";
+    small->transport.land(kElsewhere);
+    small->hand_on(kElsewhere);
+    EXPECT_FALSE(log.is_stalled(kElsewhere));
+    EXPECT_TRUE(log.take_room(kElsewhere));
 }
 
 TEST_F(BoundedLogTest, ABarrierPassesAFullWindow) {
@@ -59,27 +76,27 @@ TEST_F(BoundedLogTest, ABarrierPassesAFullWindow) {
     small->settle();
     EXPECT_TRUE(log.is_durable(*position));
     small->store_up_to(kHere, LogPosition(4));
-    EXPECT_TRUE(log.take_room()); // it takes nobody's room for good
-    EXPECT_TRUE(log.take_room());
-    EXPECT_FALSE(log.take_room());
+    EXPECT_TRUE(log.take_room(kHere)); // it takes nobody's room for good
+    EXPECT_TRUE(log.take_room(kHere));
+    EXPECT_FALSE(log.take_room(kHere));
 }
 
 TEST_F(BoundedLogTest, TooMuchThatIsNotStoredLeavesNoRoom) {
     for (int i = 0; i < 3; ++i) shared.append(order()); // anybody's
     small->hand_on();
     EXPECT_EQ(small->log.lag_records(), 3U);
-    EXPECT_FALSE(small->log.take_room());
+    EXPECT_FALSE(small->log.take_room(kHere));
     small->store_up_to(kHere, LogPosition(2));
     EXPECT_EQ(small->log.lag_records(), 2U);
-    EXPECT_TRUE(small->log.take_room());
+    EXPECT_TRUE(small->log.take_room(kHere));
 }
 
 TEST_F(BoundedLogTest, HasNoRoomWhileTheBrokersAreAway) {
     small->transport.set_up(false);
-    EXPECT_FALSE(small->log.take_room());
-    EXPECT_TRUE(small->log.is_stalled());
+    EXPECT_FALSE(small->log.take_room(kHere));
+    EXPECT_TRUE(small->log.is_stalled(kHere));
     small->transport.set_up(true);
-    EXPECT_TRUE(small->log.take_room());
+    EXPECT_TRUE(small->log.take_room(kHere));
 }
 
 TEST_F(BoundedLogTest, AStoreThatIsAheadOfTheReaderIsNoLag) {

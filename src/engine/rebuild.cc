@@ -172,9 +172,10 @@ Task<Result<void>> Rebuild::catch_up(const std::string& sale) {
     co_return Result<void>();
 }
 
-// Closes each sale, appends its barrier and waits until the writer has applied them all.
+// Closes each sale, appends its barrier and waits until the writer has applied them all: the last
+// of each partition, since a writer comes to one partition earlier than to another.
 Task<Result<void>> Rebuild::fence(const std::vector<StoredSale>& sales) {
-    LogPosition last;
+    std::map<LogPartition, LogPosition> last;
     for (const StoredSale& sale : sales) {
         LogRecordView barrier;
         barrier.kind = LogRecordKind::barrier;
@@ -186,12 +187,16 @@ Task<Result<void>> Rebuild::fence(const std::vector<StoredSale>& sales) {
         if (!begun) co_return tl::make_unexpected(std::move(begun.error()));
         const auto position = parts_.log.enqueue(barrier);
         if (!position) co_return fail(Errc::unavailable, "the order log is full");
-        last = *position;
+        last[barrier.partition] = *position;
     }
-    auto durable = co_await parts_.log.durable(last);
-    if (!durable) co_return fail(Errc::timeout, "the order log does not take the barrier");
-    const bool is_stored = co_await parts_.progress.reached(last, kWriterWaitMax);
-    if (!is_stored) co_return fail(Errc::timeout, "the order writer does not reach the barrier");
+    for (const auto& [partition, position] : last) {
+        auto durable = co_await parts_.log.durable(position);
+        if (!durable) co_return fail(Errc::timeout, "the order log does not take the barrier");
+        const bool is_stored = co_await parts_.progress.reached(position, kWriterWaitMax);
+        if (!is_stored) {
+            co_return fail(Errc::timeout, "the order writer does not reach the barrier");
+        }
+    }
     co_return Result<void>();
 }
 

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -40,7 +41,7 @@ public:
         std::vector<std::unique_ptr<SaleDirectory>>& directories; // by core
         // Draws a number below its argument: who rebuilds first is left to chance.
         std::function<std::uint64_t(std::uint64_t)> random;
-        // Told once, when every sale sells.
+        // Told once, when every sale is known; whether each sells is state().
         std::function<void(std::size_t sales)> on_ready;
     };
     explicit SaleKeeper(Parts parts);
@@ -65,27 +66,46 @@ private:
         Epoch epoch;
         int attempts = 0;
         std::int64_t not_before_ns = 0;
+        bool is_due = false; // it is in due_, or being rebuilt
     };
     enum class Waiting : std::uint8_t { nothing, store, inventory, rebuild };
 
-    // One round: false when the store did not answer.
-    Task<bool> look();
+    // One round over what the store has: terms, and attaching. What takes longer (rebuilds, pending
+    // holds, counting) is begun here and goes on by itself, one of each kind at a time.
+    Task<void> look();
     Task<Result<std::vector<StoredSale>>> read_sales();
-    Task<void> keep(const StoredSale& sale);
+    Task<void> show_terms(const SaleTerms& terms);
+    // False: the inventory is away.
+    Task<bool> keep(const StoredSale& sale);
     // Attaches to it. False: it has to be rebuilt.
     Task<Result<bool>> attach(const StoredSale& sale);
-    Task<void> revive(const StoredSale& sale);
+    Task<bool> revive(const StoredSale& sale);
     Task<void> discover_in_turn(const std::string& id);
-    Task<void> count_orders(const std::vector<StoredSale>& sales);
+    // Begins the work unless it is under way.
+    void begin(bool& is_under_way, Task<void> (SaleKeeper::*work)());
+    Task<void> rebuild_due();
+    Task<void> rebuild(const StoredSale& sale);
+    Task<void> count_orders();
     Task<void> append_pending();
     Task<void> append_pending_of(SaleNo sale, LogPartition partition);
     [[nodiscard]] bool is_cold(SaleNo sale) const;
 
     Parts parts_;
-    AsyncLock turn_; // core 0's: rounds and discoveries
+    AsyncLock
+        turn_; // core 0's: rounds and discoveries, which take no longer than store and inventory
+    std::uint64_t looks_ = 0;    // begun
+    std::deque<StoredSale> due_; // to be rebuilt, those that sell now first
+    bool is_rebuilding_ = false;
+    bool is_counting_ = false;
+    bool is_appending_ = false;
     std::map<SaleNo, Cold> cold_;
     std::map<SaleNo, Epoch> attached_;    // under which epoch
     std::map<SaleNo, std::int64_t> told_; // versions of the terms that the inventory has
+    struct Appended {
+        LogPosition position;
+        std::int64_t again_at_ns = 0;
+    };
+    std::map<std::pair<OrderId, Epoch>, Appended> appended_; // pending holds, by us
     std::int64_t next_append_ns_ = 0;
     std::int64_t next_count_ns_ = 0;
     bool is_ready_ = false;

@@ -26,8 +26,8 @@ void StoreWatch::start() {
                 is_up = binding.has_value();
                 if (is_up) spdlog::info("order store: answers again");
                 else spdlog::warn("order store: {}", binding.error().message());
-                log_.set_store_up(is_up);
             }
+            log_.set_store_up(is_up);
             if (binding) log_.stored(binding->next);
             pause = !is_up ? kLookWhenDown : log_.lag_records() > 0 ? kLookOften : kLookSeldom;
             lock.lock();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <future>
@@ -325,9 +324,8 @@ void WebhookDispatcher::send_due(Receiver& receiver) {
     for (int sent = 0; sent < kSendsATurn; ++sent) {
         const auto attempt = receiver.window.next(at);
         if (!attempt) return;
-        boost::asio::co_spawn(*context_,
-                              deliver(receiver.index, *attempt, cloud_event(*attempt->event)),
-                              boost::asio::detached);
+        boost::asio::co_spawn(
+            *context_, deliver(receiver.index, *attempt, cloud_event(*attempt->event)), rethrow);
     }
 }
 

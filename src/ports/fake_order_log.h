@@ -67,18 +67,18 @@ public:
     }
 
     // OrderLog.
-    bool take_room() override {
+    bool take_room(LogPartition) override {
         const std::lock_guard lock(mutex_);
         if (room_ == 0) return false;
         --room_;
         return true;
     }
-    void return_room() override {
+    void return_room(LogPartition) override {
         const std::lock_guard lock(mutex_);
         ++room_;
     }
     LogPosition append(const LogRecordView& record) override {
-        return_room();
+        return_room(record.partition);
         return *enqueue(record);
     }
     std::optional<LogPosition> enqueue(const LogRecordView& record) override {

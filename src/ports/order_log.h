@@ -25,11 +25,11 @@ public:
     // Positions on this face are this process's own: in the order of its enqueue() within one
     // partition, and comparable within it only. A log that nobody else writes to has no others.
 
-    // Any core. Takes room for one record, before anything is held for it. False when the log is
-    // full (too much not yet durable, or not yet stored).
-    virtual bool take_room() = 0;
+    // Any core. Takes room for one record of the partition, before anything is held for it. False
+    // when the log is full (too much not yet durable, or not yet stored) or stalled.
+    virtual bool take_room(LogPartition partition) = 0;
     // Any core. The room is not needed after all.
-    virtual void return_room() = 0;
+    virtual void return_room(LogPartition partition) = 0;
     // Any core. Takes the record's place now, in the caller's turn, in room that was taken; it will
     // be written.
     virtual LogPosition append(const LogRecordView& record) = 0;
@@ -43,8 +43,9 @@ public:
     virtual Task<Step<void>> durable(LogPosition position) = 0;
     // Any core. Has it become durable already?
     [[nodiscard]] virtual bool is_durable(LogPosition position) const = 0;
-    // Any core. Does it refuse because its disk is full, rather than because it is busy?
-    [[nodiscard]] virtual bool is_stalled() const { return false; }
+    // Any core. Does it refuse because nothing can be written now (a full disk, brokers that are
+    // away), rather than because it is busy? One partition's stall is no other's.
+    [[nodiscard]] virtual bool is_stalled(LogPartition) const { return false; }
     // Any core. The last position of the partition that was given out; 0 when none was.
     [[nodiscard]] virtual LogPosition last_enqueued(LogPartition partition) const = 0;
     // Any core. Records that were enqueued and are not in the store yet.

@@ -171,9 +171,9 @@ TEST_P(OrderLogContract, AnswersEachCoreThereAndOnlyWhatAWriterReads) {
 }
 
 TEST_P(OrderLogContract, WritesIntoRoomThatWasTaken) {
-    ASSERT_TRUE(log().take_room());
-    ASSERT_TRUE(log().take_room());
-    log().return_room();
+    ASSERT_TRUE(log().take_room(kOnlyPartition));
+    ASSERT_TRUE(log().take_room(kOnlyPartition));
+    log().return_room(kOnlyPartition);
     const LogPosition position = log().append(order(1));
     EXPECT_TRUE(is_answered(position));
     EXPECT_EQ(written(1).at(0).order, id_of(1));
@@ -192,7 +192,7 @@ TEST_P(OrderLogContract, HasNoRoomWhileTheStoreIsTooFarBehind) {
     }));
     EXPECT_GE(taken, kLittle - 1); // the barrier may count, too
     EXPECT_LE(taken, kLittle + 1);
-    EXPECT_FALSE(log().take_room());
+    EXPECT_FALSE(log().take_room(kOnlyPartition));
     LogRecordView barrier;
     barrier.kind = LogRecordKind::barrier;
     barrier.sale = kSale;
@@ -202,8 +202,8 @@ TEST_P(OrderLogContract, HasNoRoomWhileTheStoreIsTooFarBehind) {
     EXPECT_TRUE(is_answered(*passed));
     subject_->store_everything();
     EXPECT_TRUE(eventually([&] { return log().lag_records() == 0; }));
-    EXPECT_TRUE(log().take_room());
-    log().return_room();
+    EXPECT_TRUE(log().take_room(kOnlyPartition));
+    log().return_room(kOnlyPartition);
 }
 
 TEST_P(OrderLogContract, FindsAnOrderUntilTheStoreHasIt) {
@@ -254,8 +254,8 @@ TEST_P(OrderLogOutage, TakesOnlySoMuchMeanwhile) {
     EXPECT_LT(taken, kFarTooMuch);
     subject_->come_back();
     EXPECT_TRUE(eventually([&] {
-        if (!log().take_room()) return false;
-        log().return_room();
+        if (!log().take_room(kOnlyPartition)) return false;
+        log().return_room(kOnlyPartition);
         return true;
     }));
     EXPECT_EQ(written(taken).size(), taken);

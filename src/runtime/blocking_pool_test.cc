@@ -124,5 +124,35 @@ TEST(BlockingPool, EndsTheTasksWhoseCallsStillWaitWhenItGoes) {
     EXPECT_TRUE(eventually([&] { return held.use_count() == 1; }));
 }
 
+Task<Result<bool>> wait_within(BlockingPool& pool, Duration wait_max,
+                               std::shared_ptr<std::latch> gate) {
+    auto call = [gate]() -> Result<bool> {
+        gate->wait();
+        return true;
+    };
+    co_return co_await pool.run_within(wait_max, "the store", std::move(call));
+}
+
+TEST(BlockingPool, GivesUpOnACallThatDoesNotEnd) {
+    RunningCores cores(1);
+    BlockingPool pool(1, 3);
+    const auto gate = std::make_shared<std::latch>(1);
+    const auto late = run_on(cores.at(0), wait_within(pool, Duration(20), gate));
+    ASSERT_FALSE(late);
+    EXPECT_TRUE(late.error().is(Errc::unavailable));
+    EXPECT_EQ(late.error().context, "the store does not answer");
+    const auto behind = run_on(cores.at(0), wait_within(pool, Duration(20), gate));
+    EXPECT_FALSE(behind) << "it waited behind the first and was never begun";
+    gate->count_down();
+    const auto open = std::make_shared<std::latch>(0);
+    const auto fine = run_on(cores.at(0), wait_within(pool, Duration(60'000), open));
+    EXPECT_EQ(fine, true);
+    // Those that were given up leave their place in the queue.
+    EXPECT_TRUE(eventually([&] {
+        return run_on(cores.at(0), wait_within(pool, Duration(60'000), open)).has_value();
+    }));
+    pool.stop();
+}
+
 } // namespace
 } // namespace doorbuster

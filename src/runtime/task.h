@@ -7,6 +7,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <exception>
 
 namespace doorbuster {
 
@@ -15,5 +16,11 @@ template <class T> using Task = boost::asio::awaitable<T, Executor>;
 
 // The completion token for Asio operations awaited in a Task.
 inline constexpr boost::asio::use_awaitable_t<Executor> use_task{};
+
+// The completion token of a co_spawn that nobody waits for: what the Task throws ends the process,
+// rather than the Task alone and in silence.
+inline constexpr auto rethrow = [](std::exception_ptr exception) {
+    if (exception) std::rethrow_exception(exception);
+};
 
 } // namespace doorbuster

@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from harness import plugin  # noqa: E402
 from harness.cluster import Cluster, Engines  # noqa: E402
 from harness.plugin import make_server  # noqa: E402,F401
-from harness.services import private_services, require  # noqa: E402,F401
+from harness.services import Services, require  # noqa: E402
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,7 +29,15 @@ def pytest_runtest_makereport():
     plugin.add_server_logs(outcome.get_result())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def services(tmp_path_factory):
+    """Engines that tests may kill, for all of them in turn: each finds them dead or alive."""
+    mine = Services(tmp_path_factory.mktemp("engines"))
+    yield mine
+    mine.stop()
+
+
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """Two serve and two write on the shared engines, for tests that hurt nobody."""
     engines = Engines(require("postgresql"), require("redis"), require("kafka"))

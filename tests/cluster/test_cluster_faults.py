@@ -20,12 +20,13 @@ import pytest
 from harness import contract, orders
 from harness.cluster import (SESSION_MS, Cluster, Engines, MovingGate, Rush, lasts,
                              under_load)
-from harness.services import Services, require
+from harness.services import require
 from harness.settings import scaled
 from harness.swarm import run_all
 from harness.waiting import eventually
 
-PAST_SESSION_S = SESSION_MS / 1000 + 3  # in place of 30 s: past every time-out that could matter
+PAST_SESSION_S = SESSION_MS / 1000 + 3  # past every time-out that gives work to somebody else
+SLEEP_S = 30.0  # of a process that resumes as if nothing had happened
 
 
 class Shop:
@@ -67,13 +68,6 @@ class Shop:
                 process.spawn()
         for process in self.cluster.processes:
             process.wait_ready()
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory):
-    mine = Services(tmp_path_factory.mktemp("engines"))
-    yield mine
-    mine.stop()
 
 
 @pytest.fixture(scope="module")
@@ -122,36 +116,61 @@ def test_every_process_of_ours_killed_at_once(shop):
         rush.wait_for_all()
 
 
+def writer_of(shop, rush: Rush):
+    """The writer that has the partition of the rush's sale: without it the store stands still."""
+    database = shop.cluster.database.rsplit("/", 1)[1]
+    def position() -> int:
+        rows = shop.store.sql("SELECT next FROM log_positions JOIN sales USING (log_partition) "
+                              f"WHERE id = '{rush.sale}'", database)
+        return int(rows[0][0])
+    first, second = shop.cluster.writers
+    with first.paused():
+        before = position()
+        rush.let_in(10)
+        rush.wait_for_all()  # they are in the log
+        try:
+            eventually(lambda: position() > before, "the other writer stores them", 2.0)
+            return second
+        except AssertionError:
+            return first
+
+
+def stored_all(shop, rush: Rush) -> bool:
+    audit = shop.cluster.nodes[1].admin("GET", f"/v1/sales/{rush.sale}/audit")
+    return audit.status == 200 and audit.json()["orders"].get("queued", 0) == 0
+
+
 def test_a_paused_writer_that_wakes_up_changes_nothing(shop):
     """Rows 17, 29: the group takes its partitions away, the other writer goes on from where the
     store is; what the sleeper had in hand is applied twice, and counts once."""
     with under_load(shop.cluster) as rush:
-        for writer in shop.cluster.writers:
-            with writer.paused():
-                rush.let_in(60)
-                lasts(PAST_SESSION_S)  # past the session: the other one has its partitions
-                rush.wait_for_all()
-                queued = lambda: contract.expect(shop.cluster.nodes[0].admin(
-                    "GET", f"/v1/sales/{rush.sale}/audit"), 200)["orders"].get("queued", 0)
-                eventually(lambda: queued() == 0, "the other writer has stored everything")
+        with writer_of(shop, rush).paused():
             rush.let_in(60)
+            lasts(PAST_SESSION_S)  # past the session: the other one has its partitions
             rush.wait_for_all()
+            eventually(lambda: stored_all(shop, rush), "the other writer has stored everything")
 
 
-def test_a_paused_node_that_wakes_up_says_no_yes_that_was_fenced_off(shop):
-    """Row 29: it sleeps with purchases in hand; meanwhile Redis has lost all and the sale was
-    rebuilt by the other node without its holds."""
+def test_a_node_and_a_writer_that_slept_for_half_a_minute_change_nothing(shop):
+    """Row 29: a serve with purchases in hand and the sale's writer stop at the same moment. In
+    their sleep Redis loses all, the sale is rebuilt without the node's holds, the other serve and
+    the other write sell and store. Then they go on as if nothing had happened."""
     first, second = shop.cluster.nodes
     with under_load(shop.cluster) as rush:
+        writer = writer_of(shop, rush)
         epoch = shop.cluster.epoch(rush.sale)
         rush.let_in(80)
-        with first.paused():
+        with first.paused(), writer.paused():
+            wakes_at = time.monotonic() + SLEEP_S
             with shop.redis.redis() as redis:
                 redis.command("FLUSHALL")
-            rebuilt = lambda: shop.cluster.epoch(rush.sale) > epoch
-            eventually(rebuilt, "the other node rebuilds")
+            eventually(lambda: shop.cluster.epoch(rush.sale) > epoch, "the other node rebuilds")
             second.wait_ready()
-            lasts(PAST_SESSION_S)  # as long as anything of its may live
+            seen = rush.accepted
+            rush.let_in(80)
+            rush.wait_until(lambda: rush.accepted >= seen + 40, "the other node sells")
+            eventually(lambda: stored_all(shop, rush), "the other writer stores")
+            lasts(max(0.0, wakes_at - time.monotonic()))
         rush.wait_for_all()
 
 
@@ -340,12 +359,23 @@ def test_the_store_killed_and_back(shop):
 
 
 def test_the_store_paused(shop):
-    """Row 20: it takes connections and answers nothing."""
-    with under_load(shop.cluster) as rush:
+    """Row 20: it takes connections and answers nothing. Nobody waits for it without an end."""
+    cluster = shop.cluster
+    node = cluster.nodes[0]
+    sale = cluster.create_sale(1, payment_timeout_s=600)
+    order = node.bought(sale, "payer")["order_id"]
+    cluster.order_everywhere(order, "payer", "confirmed")
+    with under_load(cluster) as rush:
         shop.store_gate.black_hole()
         some_answers(rush)
+        # Each call has the harness' patience, which is far shorter than a driver's.
+        contract.expect(orders.pay(node, order, "in time"), 503, "unavailable")
+        contract.expect(node.call("GET", f"/v1/orders/{order}", {"X-User-Id": "payer"}),
+                        503, "unavailable")
+        eventually(lambda: node.call("GET", "/readyz").status == 503, "the store is not up")
         lasts(5)  # the writers' calls may end by their own bounds meanwhile
         shop.store_gate.heal()
+    orders.paid(node, order, "in time")
 
 
 @pytest.mark.parametrize("fault", ["swallow_replies", "cut"])

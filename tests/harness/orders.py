@@ -25,8 +25,15 @@ def cancel(server, order: str, user: str = None):
 
 
 def paid(server, order: str, ref: str = "payment-1") -> dict:
-    """A payment that must be taken; the order."""
-    shown = check_order(contract.expect(pay(server, order, ref), 200))
+    """A payment that must be taken, with the patience that its Retry-After asks for; the order."""
+    answers = []
+
+    def is_decided():
+        answers.append(pay(server, order, ref))
+        return answers[-1].status != 503
+
+    eventually(is_decided, f"the payment of {order} is decided")
+    shown = check_order(contract.expect(answers[-1], 200))
     assert shown["status"] == "paid" and shown["order_id"] == order, shown
     return shown
 

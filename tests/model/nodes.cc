@@ -62,8 +62,8 @@ public:
         return at == holds_.end() ? nullptr : &at->second;
     }
 
-    bool take_room() override { return log_.take_room(); }
-    void return_room() override { log_.return_room(); }
+    bool take_room(LogPartition partition) override { return log_.take_room(partition); }
+    void return_room(LogPartition partition) override { log_.return_room(partition); }
     LogPosition append(const LogRecordView& record) override {
         const LogPosition position = log_.append(record);
         holds_[position] = {record.sale, record.epoch, record.order};

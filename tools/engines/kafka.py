@@ -4,17 +4,14 @@ Every node is a broker and a controller.
 """
 
 import base64
-import hashlib
 import os
 import shutil
 import signal
 import uuid
 
-from . import process, tool
+from . import maven, process, tool
 from .kafka_wire import Kafka as Client
-from .service import Failure, Node, Service, lock, need_programs
-
-DOWNLOAD_S = 600.0
+from .service import Failure, Node, Service, need_programs
 
 # A small machine's broker: few threads and small maps, so that three of them and everything else
 # fit on two cores. The defaults of what it promises (flushing, election) are left as they are.
@@ -49,12 +46,6 @@ broker.heartbeat.interval.ms={heartbeat_ms}
 """
 
 
-class KafkaUnreachable(Failure):
-    """Maven Central did not give it to us."""
-
-    status = 3
-
-
 class Kafka(Service):
     name = "kafka"
     node_names = ("1",)
@@ -75,9 +66,7 @@ class Kafka(Service):
 
     @property
     def _jars(self):
-        """Named after the project's text, so that another version gets another folder."""
-        digest = hashlib.sha256(self._project.read_bytes()).hexdigest()[:12]
-        return self.root / "build" / "kafka" / digest
+        return maven.folder_of(self._project, self.root / "build" / "kafka")
 
     def check_installed(self) -> None:
         need_programs(self.name, "java")
@@ -85,25 +74,7 @@ class Kafka(Service):
             need_programs(self.name, "mvn")
 
     def prepare(self) -> None:
-        jars = self._jars
-        jars.parent.mkdir(parents=True, exist_ok=True)
-        with open(jars.parent / "lock", "w", encoding="utf-8") as file:
-            lock(file, "another download of Kafka")
-            if jars.is_dir():
-                return
-            part = jars.with_name(jars.name + ".part")
-            shutil.rmtree(part, ignore_errors=True)
-            log = jars.parent / "maven.log"
-            log.unlink(missing_ok=True)
-            try:
-                tool.run("mvn", ["mvn", "--quiet", "--batch-mode", "-Dstyle.color=never",
-                                 f"--file={self._project}", "dependency:copy-dependencies",
-                                 "-DincludeScope=runtime", f"-DoutputDirectory={part}"],
-                         log, DOWNLOAD_S, environment=dict(os.environ))
-            except Failure as failure:
-                raise KafkaUnreachable("Kafka could not be fetched from Maven Central: "
-                                       f"{first_error(log)}{failure}") from failure
-            part.rename(jars)
+        maven.fetch("Kafka", self._project, self._jars)
 
     def _java(self, *arguments) -> list:
         jars = sorted(str(jar) for jar in self._jars.glob("*.jar"))
@@ -199,13 +170,3 @@ class Kafka3(Kafka):
     stop_s = 5.0  # without their quorum they would look for it for half a minute
     # Nearer to the 9 s of a real cluster, since on two busy cores a short one ends by mistake.
     session_ms = 6000
-
-
-def first_error(log) -> str:
-    """Maven's own reason, in front of ours."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return ""
-    reasons = [line.removeprefix("[ERROR] ") for line in lines if line.startswith("[ERROR] ")]
-    return f"{reasons[0][:300]}; " if reasons else ""

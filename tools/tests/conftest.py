@@ -75,10 +75,11 @@ class Project:
     def start(self, *command, stdout=None, **environment):
         """Starts a script the way a terminal does: in a process group of its own."""
         out = stdout or open(self.root / "output", "w", encoding="utf-8")
+        # ./test around us has settings of its own.
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("DOORBUSTER_")}
         process = subprocess.Popen(
             [self.root / command[0], *command[1:]],
-            env={**os.environ, "DOORBUSTER_SKIP_INSTALL": "1", "FAKE_LOG": str(self.log)}
-            | environment,
+            env={**ours, "DOORBUSTER_SKIP_INSTALL": "1", "FAKE_LOG": str(self.log)} | environment,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -91,6 +91,8 @@ private:
     // 404 for somebody else's.
     Task<tl::expected<VisibleOrder, Response>> visible_order(const OrderReader& reader,
                                                              std::string_view id);
+    // Null: it cannot be read now.
+    Task<const SaleView*> sale_of(OrderId order);
     Answer show_order(const Request& request, std::string_view id);
     Answer cancel_order(const Request& request, std::string_view id);
     Answer pay_order(const Request& request, std::string_view id);

@@ -6,6 +6,9 @@
 namespace doorbuster::http {
 namespace {
 
+// The store is away, or it would be known. Trying again changes nothing twice.
+constexpr const char* kSaleNotKnown = "The order's sale cannot be read at the moment: try again.";
+
 Response no_order() { return problem(Code::not_found, "There is no order with this id."); }
 
 // The shop's name of a payment: as an idempotency key, 1 to 255 printable characters.
@@ -47,19 +50,26 @@ Task<tl::expected<Api::VisibleOrder, Response>> Api::visible_order(const OrderRe
     if (!order && !order.error().is(Errc::not_found)) {
         co_return tl::make_unexpected(problem(order.error()));
     }
-    const SaleView* sale = parts_.directory.find(order_id->sale());
-    if (order && sale == nullptr && parts_.keeper != nullptr) {
-        co_await parts_.keeper->refresh();
-        sale = parts_.directory.find(order_id->sale());
-    }
     // Somebody else's order looks like none.
-    if (!order || sale == nullptr || (!reader.is_admin && order->user != reader.user)) {
+    if (!order || (!reader.is_admin && order->user != reader.user)) {
         co_return tl::make_unexpected(no_order());
     }
+    const SaleView* sale = co_await sale_of(*order_id);
+    if (sale == nullptr) co_return tl::make_unexpected(problem(Code::unavailable, kSaleNotKnown));
     VisibleOrder visible;
     visible.order = std::move(*order);
     visible.sale_id = sale->terms->id;
     co_return visible;
+}
+
+// Of an order that exists: made on another node, it may be new to this one.
+Task<const SaleView*> Api::sale_of(OrderId order) {
+    const SaleView* sale = parts_.directory.find(order.sale());
+    if (sale == nullptr && parts_.keeper != nullptr) {
+        co_await parts_.keeper->refresh();
+        sale = parts_.directory.find(order.sale());
+    }
+    co_return sale;
 }
 
 Task<Response> Api::show_order(const Request& request, std::string_view id) {
@@ -101,11 +111,10 @@ Task<Response> Api::pay_order(const Request& request, std::string_view id) {
 Task<Response> Api::change_order(OrderChange change, Code refusal) {
     const OrderId id = change.order;
     const auto changed = co_await parts_.orders.change(std::move(change));
-    const SaleView* sale = parts_.directory.find(id.sale());
-    if (sale == nullptr || (!changed && changed.error().is(Errc::not_found))) {
-        co_return no_order();
-    }
+    if (!changed && changed.error().is(Errc::not_found)) co_return no_order();
     if (!changed) co_return problem(changed.error());
+    const SaleView* sale = co_await sale_of(id);
+    if (sale == nullptr) co_return problem(Code::unavailable, kSaleNotKnown);
     switch (changed->verdict) {
     case ChangeVerdict::done:
     case ChangeVerdict::unchanged:

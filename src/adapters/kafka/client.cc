@@ -76,7 +76,10 @@ constexpr std::array kFeedDefaults = {
     // Shorter than for the others: leaving the group may have to wait so long for a broker that is
     // away, and a process has 10 s to stop.
     Property{"socket.timeout.ms", "5000"},
-    Property{"fetch.wait.max.ms", "100"},
+    // A writer stores in batches: it need not wake a broker for every few records. Whoever pays an
+    // order that was accepted a moment ago waits this much longer.
+    Property{"fetch.min.bytes", "65536"},
+    Property{"fetch.wait.max.ms", "20"},
     // The partitions of a writer that died go to another one after this. Shorter is not allowed by
     // a broker's defaults (group.min.session.timeout.ms = 6000), and a pause of a few seconds
     // should move nothing.

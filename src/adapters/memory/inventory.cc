@@ -16,9 +16,10 @@ Stop unavailable() {
 }
 
 // Why the log takes no record.
-Stop log_refuses(const OrderLog& log) {
+Stop log_refuses(const OrderLog& log, LogPartition partition) {
     Refusal refusal;
-    refusal.reason = log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded;
+    refusal.reason =
+        log.is_stalled(partition) ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded;
     return refusal;
 }
 
@@ -61,7 +62,7 @@ Step<Reservation> MemoryInventory::reserve_here(const PurchaseRequest& request, 
         LogRecordKind::order, request.sale, entry->epoch, placed.order,
         placed.quantity,      request.user, request.key,  entry->stock.terms().partition};
     const auto position = log.enqueue(record);
-    if (!position) return tl::make_unexpected(log_refuses(log));
+    if (!position) return tl::make_unexpected(log_refuses(log, record.partition));
     // The key is in the filter before the sale can be seen as sold out.
     if (placed.key) entry->signals->keys.add(*placed.key);
     entry->stock.apply(placed);
@@ -171,7 +172,7 @@ Step<LogPosition> MemoryInventory::withdraw_here(const Withdrawal& withdrawal, O
         LogRecordKind::withdraw, withdrawal.sale, entry->epoch,   withdrawal.id,
         withdrawal.units,        withdrawal.who,  withdrawal.key, entry->stock.terms().partition};
     const auto position = log.enqueue(record);
-    if (!position) return tl::make_unexpected(log_refuses(log));
+    if (!position) return tl::make_unexpected(log_refuses(log, record.partition));
     entry->stock.apply_withdrawal(withdrawal.id, withdrawal.units);
     entry->publish();
     return *position;

@@ -19,8 +19,9 @@ LogRecordView view_of(const LogRecord& record, LogPartition partition) {
 
 } // namespace
 
-Stop log_refuses(const OrderLog& log) {
-    return refused(log.is_stalled() ? PurchaseOutcome::unavailable : PurchaseOutcome::overloaded);
+Stop log_refuses(const OrderLog& log, LogPartition partition) {
+    return refused(log.is_stalled(partition) ? PurchaseOutcome::unavailable
+                                             : PurchaseOutcome::overloaded);
 }
 
 LogPosition AttemptOutcome::append(const LogRecordView& record) {
@@ -32,7 +33,7 @@ LogPosition AttemptOutcome::append(const LogRecordView& record) {
 LogPosition AttemptOutcome::append_again(const LogRecord& record, LogPartition partition) {
     const auto position = parts_.appends.find(record.order, parts_.clock.steady_ns());
     if (!position) return append(view_of(record, partition));
-    parts_.log.return_room();
+    parts_.log.return_room(partition);
     return *position;
 }
 
@@ -81,7 +82,7 @@ Refusal AttemptOutcome::refusal_by_sale() const {
 
 Step<Reservation> AttemptOutcome::of_purchase(const PurchaseRequest& request) {
     if (answer_.how != AttemptAnswer::How::decided) {
-        parts_.log.return_room();
+        parts_.log.return_room(request.partition);
         return tl::make_unexpected(Stop(refusal_without_decision(request.order_id)));
     }
     if (answer_.decision == Decision::held) {
@@ -102,7 +103,7 @@ Step<Reservation> AttemptOutcome::of_purchase(const PurchaseRequest& request) {
         refusal.leaves_at = append_again(*pending, request.partition);
         return tl::make_unexpected(Stop(refusal));
     }
-    parts_.log.return_room();
+    parts_.log.return_room(request.partition);
     if (answer_.decision == Decision::held_and_seen) {
         return Reservation{request.order_id, request.quantity, kDurableAlready, false};
     }
@@ -119,7 +120,7 @@ Step<LogPosition> AttemptOutcome::of_withdrawal(const Withdrawal& withdrawal) {
                        withdrawal.id, withdrawal.units, withdrawal.who, withdrawal.key,
                        withdrawal.partition});
     }
-    parts_.log.return_room();
+    parts_.log.return_room(withdrawal.partition);
     if (answer_.how != AttemptAnswer::How::decided) {
         return tl::make_unexpected(Stop(refusal_without_decision(withdrawal.id)));
     }
@@ -137,8 +138,8 @@ Step<std::optional<Reservation>> AttemptOutcome::of_key(const PurchaseRequest& r
     if (answer_.decision == Decision::bound_pending) {
         const auto pending = parse_record(answer_.detail);
         if (!pending) return tl::make_unexpected(Stop(refusal_by_sale()));
-        if (!parts_.log.take_room()) {
-            Stop stop = log_refuses(parts_.log);
+        if (!parts_.log.take_room(request.partition)) {
+            Stop stop = log_refuses(parts_.log, request.partition);
             if (auto* refusal = std::get_if<Refusal>(&stop)) refusal->order_id = pending->order;
             return tl::make_unexpected(std::move(stop));
         }

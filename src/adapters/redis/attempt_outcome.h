@@ -12,7 +12,7 @@
 namespace doorbuster::redis {
 
 // Refuses because the log takes no record.
-[[nodiscard]] Stop log_refuses(const OrderLog& log);
+[[nodiscard]] Stop log_refuses(const OrderLog& log, LogPartition partition);
 
 // Appends what an answer depends on. For one attempt; `has_room`: room was taken in the log for it,
 // which is used or given back by exactly one of these functions.

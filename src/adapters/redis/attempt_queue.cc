@@ -25,10 +25,6 @@ constexpr std::size_t kSettledAtOnce = 500;
 constexpr std::size_t kSettledMax = 100'000;
 constexpr std::size_t kArgumentsBefore = 3; // channel, sale, how many may be pending
 
-void rethrow(std::exception_ptr exception) {
-    if (exception) std::rethrow_exception(exception);
-}
-
 } // namespace
 
 AttemptQueue::AttemptQueue(Parts parts, Limits limits)

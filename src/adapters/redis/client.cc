@@ -26,7 +26,8 @@ using std::chrono::steady_clock;
 using Timer = Session::Timer;
 
 // Of one call: enough for a slot that moves twice while its first move is still being told.
-constexpr int kAttemptsMax = 8;
+constexpr int kAttemptsMax = 16;
+constexpr int kMovedAtOnceMax = 3; // redirections followed without a pause
 // TRYAGAIN lasts while a slot's keys move, CLUSTERDOWN until a replica is promoted.
 constexpr milliseconds kRetryPauseMin{10};
 constexpr milliseconds kRetryPauseMax{200};
@@ -87,9 +88,6 @@ void Client::Impl::start() {
         link_to({server.address.host, server.address.port});
         if (!options.is_cluster) return;
     }
-    auto rethrow = [](std::exception_ptr exception) {
-        if (exception) std::rethrow_exception(exception);
-    };
     asio::co_spawn(executor, keep_map(shared_from_this()), rethrow);
 }
 
@@ -192,7 +190,8 @@ Task<Result<Reply>> Client::Impl::send(std::string_view command, std::string_vie
             continue;
         }
         heed(redirect, here, reply->text);
-        if (redirect.kind == Redirect::Kind::moved) continue;
+        // Nodes that send us to and fro have not heard of a move yet: they get a moment.
+        if (redirect.kind == Redirect::Kind::moved && attempt < kMovedAtOnceMax) continue;
         const bool goes_on = options.is_cluster && co_await pause(attempt, deadline);
         if (!goes_on) break;
     }

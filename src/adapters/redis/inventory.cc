@@ -66,7 +66,9 @@ RedisInventory::Place& RedisInventory::here() const {
 const AttemptCounts& RedisInventory::counts_here() const { return here().attempts.counts(); }
 
 Task<Step<Reservation>> RedisInventory::reserve(const PurchaseRequest& request, OrderLog& log) {
-    if (!log.take_room()) co_return tl::make_unexpected(log_refuses(log));
+    if (!log.take_room(request.partition)) {
+        co_return tl::make_unexpected(log_refuses(log, request.partition));
+    }
     auto answer = co_await here().attempts.ask(request.sale, purchase_attempt(request));
     AttemptOutcome outcome({log, appends_, clock_}, std::move(answer));
     co_return outcome.of_purchase(request);
@@ -80,7 +82,9 @@ Task<Step<std::optional<Reservation>>> RedisInventory::find_key(const PurchaseRe
 }
 
 Task<Step<LogPosition>> RedisInventory::withdraw(const Withdrawal& withdrawal, OrderLog& log) {
-    if (!log.take_room()) co_return tl::make_unexpected(log_refuses(log));
+    if (!log.take_room(withdrawal.partition)) {
+        co_return tl::make_unexpected(log_refuses(log, withdrawal.partition));
+    }
     auto answer = co_await here().attempts.ask(withdrawal.sale, withdrawal_attempt(withdrawal));
     AttemptOutcome outcome({log, appends_, clock_}, std::move(answer));
     co_return outcome.of_withdrawal(withdrawal);

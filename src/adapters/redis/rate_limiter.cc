@@ -199,9 +199,6 @@ Task<RedisRateLimiter::Verdict> RedisRateLimiter::ask(PerCore& core, const Attem
         if (std::exchange(core.is_calling, true)) return;
         // Later, so that what else comes in this turn of the loop is in the first call.
         boost::asio::post(core.core.executor(), [this, &core] {
-            auto rethrow = [](std::exception_ptr exception) {
-                if (exception) std::rethrow_exception(exception);
-            };
             boost::asio::co_spawn(core.core.executor(), ask_in_batches(core), rethrow);
         });
     };

@@ -59,6 +59,7 @@ Result<void> SqlOrderStore::adopt() {
     });
 }
 
+// Without a transaction: the id is for good, and each position only rises.
 Result<LogBinding> SqlOrderStore::log_binding() {
     const auto read = [](Session& session, Attempt&) -> Result<LogBinding> {
         LogBinding binding;
@@ -66,7 +67,7 @@ Result<LogBinding> SqlOrderStore::log_binding() {
         binding.next = select_positions(session);
         return binding;
     };
-    return transact(*pool_, "reading the log's position", Kind::read, read);
+    return transact(*pool_, "reading the log's position", Kind::none, read);
 }
 
 Result<void> SqlOrderStore::bind_log(const std::string& log_id) {

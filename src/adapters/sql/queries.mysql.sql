@@ -3,16 +3,19 @@
 -- in one order (position, sales by number, orders by id), so READ COMMITTED is enough for them.
 -- An UPDATE tells how many rows it found, whether it changed them or not.
 
+-- wait_timeout ends a connection whose other end died with its machine, and with it its locks and
+-- its lead of the outbox; one that only idled is made again.
 -- name: set_up_session
 SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO',
             time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10,
             tx_isolation = 'READ-COMMITTED', max_statement_time = 300,
-            idle_transaction_timeout = 30;
+            idle_transaction_timeout = 30, wait_timeout = 120;
 
 -- name: set_up_session_of_mysql
 SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO',
             time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10,
-            transaction_isolation = 'READ-COMMITTED', max_execution_time = 300000;
+            transaction_isolation = 'READ-COMMITTED', max_execution_time = 300000,
+            wait_timeout = 120;
 
 -- name: select_version
 SELECT version();

@@ -195,14 +195,14 @@ bool SqliteOrderLog::is_full() const {
                options_.lag_max;
 }
 
-bool SqliteOrderLog::take_room() {
+bool SqliteOrderLog::take_room(LogPartition) {
     const std::lock_guard lock(mutex_);
     if (is_full()) return false;
     ++rooms_;
     return true;
 }
 
-void SqliteOrderLog::return_room() {
+void SqliteOrderLog::return_room(LogPartition) {
     const std::lock_guard lock(mutex_);
     --rooms_;
 }

@@ -59,13 +59,13 @@ public:
     void stop();
 
     // OrderLog
-    bool take_room() override;
-    void return_room() override;
+    bool take_room(LogPartition) override;
+    void return_room(LogPartition) override;
     LogPosition append(const LogRecordView& record) override;
     std::optional<LogPosition> enqueue(const LogRecordView& record) override;
     Task<Step<void>> durable(LogPosition position) override;
     [[nodiscard]] bool is_durable(LogPosition position) const override;
-    [[nodiscard]] bool is_stalled() const override {
+    [[nodiscard]] bool is_stalled(LogPartition) const override {
         return stalled_.load(std::memory_order_relaxed);
     }
     [[nodiscard]] LogPosition last_enqueued(LogPartition partition) const override;
