@@ -40,6 +40,7 @@ doorbuster_tests(redis adapters/redis doorbuster_redis)
 doorbuster_tests(app app doorbuster_app)
 doorbuster_tests(commands app/commands doorbuster_app)
 doorbuster_tests(load app/load doorbuster_app)
+doorbuster_tests(stages app/stages doorbuster_app)
 
 # The model of a cluster: the production code under a simulated Redis, Kafka, store and time.
 pkg_check_modules(LUA51 REQUIRED IMPORTED_TARGET lua5.1)

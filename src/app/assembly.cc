@@ -4,8 +4,6 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <filesystem>
-#include <fmt/format.h>
-#include <future>
 #include <optional>
 #include <random>
 #include <span>
@@ -13,65 +11,21 @@
 #include <thread>
 #include <vector>
 
-#include "adapters/http/api.h"
-#include "adapters/http/server.h"
 #include "adapters/jwt/jwt.h"
-#include "adapters/memory/inventory.h"
-#include "adapters/memory/rate_limiter.h"
-#include "adapters/prometheus/metrics.h"
-#include "adapters/redis/rate_limiter.h"
-#include "adapters/sql/order_store.h"
-#include "adapters/sqlite/order_log.h"
-#include "app/data_folder.h"
-#include "app/kafka_log.h"
+#include "app/assembly_parts.h"
 #include "app/openapi.h"
 #include "app/own_log.h"
 #include "app/random.h"
-#include "app/redis_shop.h"
-#include "app/webhooks.h"
-#include "engine/audit.h"
-#include "engine/lifecycle.h"
-#include "engine/order_feed.h"
-#include "engine/order_service.h"
-#include "engine/order_tally.h"
-#include "engine/order_writer.h"
-#include "engine/purchase_service.h"
-#include "engine/readiness.h"
-#include "engine/rebuild.h"
-#include "engine/sale_directory.h"
-#include "engine/sale_keeper.h"
-#include "engine/sale_service.h"
-#include "runtime/blocking_pool.h"
-#include "runtime/clock.h"
-#include "runtime/core.h"
 
 namespace doorbuster {
 namespace {
 
-// Calls that wait for one of the store's sessions. Reads of orders take under a millisecond, so a
-// thousand waiting are a second's work: more should hear 503 at once.
-constexpr std::size_t kBlockingQueueMax = 1'000;
-constexpr std::size_t kOperatingThreads = 2; // an audit may take one of them for seconds
-constexpr std::size_t kLifecycleSessions = 1;
 // Together under the ten seconds that a stop may take.
 constexpr std::chrono::milliseconds kDrainMax{5'000};
 constexpr Duration kWriterStopMax{3'000};
 
 std::chrono::milliseconds ms(double seconds) {
     return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1e3));
-}
-
-Rate rate_of(double per_second, double burst) {
-    return {per_second, burst > 0 ? burst : std::max(1.0, per_second)};
-}
-
-memory::RateLimits limits_of(const LimitsConfig& config) {
-    memory::RateLimits limits;
-    limits.system = rate_of(config.per_second, static_cast<double>(config.burst));
-    limits.user = rate_of(config.per_user_per_second, 0);
-    limits.address = rate_of(config.per_ip_per_second, 0);
-    limits.entries_max = static_cast<std::size_t>(config.entries_max);
-    return limits;
 }
 
 // The port's token check in front of the adapter's.
@@ -97,20 +51,6 @@ Result<std::unique_ptr<TokenVerifier>> verifier_of(const IdentityConfig& config)
     return std::unique_ptr<TokenVerifier>(std::make_unique<JwtVerifier>(std::move(*verifier)));
 }
 
-// Users and keys have the same fingerprints on every node that sells from one Redis: the store's
-// log names the cluster, and nobody outside it.
-Fingerprinter shared_fingerprinter(const std::string& log_id) {
-    const Fingerprinter of_name(0x646f6f7262757374, 0x66696e6765727072); // no secret: two labels
-    const Fingerprint key = of_name.of(log_id);
-    return {key.low, key.high};
-}
-
-// Sixteen letters for a log's name, which may hold any.
-std::string short_name(const std::string& log_id) {
-    const Fingerprint print = Fingerprinter(0x646f6f7262757374, 0x73686f72746e616d).of(log_id);
-    return fmt::format("{:016x}", print.low);
-}
-
 // A data folder belongs to one process. One that keeps nothing there needs none.
 bool needs_folder(const Config& config) {
     return config.inventory.backend == InventoryConfig::Backend::memory ||
@@ -120,161 +60,10 @@ bool needs_folder(const Config& config) {
 
 } // namespace
 
-// In the order in which they are built; destroyed the other way round.
-struct Assembly::Parts {
-    Parts(const Config& settings, std::optional<DataFolder> locked, std::size_t core_count)
-        : config(settings),
-          folder(std::move(locked)),
-          fingerprints(random_number(), random_number()),
-          feed(static_cast<std::size_t>(settings.server.streams_max)),
-          cores(core_count),
-          blocking(static_cast<std::size_t>(settings.store.pool_size), kBlockingQueueMax),
-          operating(kOperatingThreads, kBlockingQueueMax) {}
-
-    Config config;
-    std::optional<DataFolder> folder; // when anything is kept in it
-    SystemClock clock;
-    Fingerprinter fingerprints;
-    http::TrustedProxies proxies;
-    OrderTally tally;
-    OrderFeed feed; // outlives the cores
-    Cores cores;
-    std::unique_ptr<sql::SqlOrderStore> store;
-    std::unique_ptr<sqlite::SqliteOrderLog> own_log; // or:
-    std::optional<KafkaLog> shared_log;
-    std::unique_ptr<kafka::KafkaFeed> log_feed; // of the shared log, for the writer
-    OrderLog* log = nullptr;                    // the one of these
-    LogPosition stored_next{1};                 // of the own log
-    bool is_running = false;
-    std::unique_ptr<OrderWriter> writer; // null: others write
-    StoreProgress* progress = nullptr;
-    std::unique_ptr<Lifecycle> lifecycle;
-    BlockingPool blocking;  // buyers' reads
-    BlockingPool operating; // operators' calls: neither keeps the other waiting
-    std::unique_ptr<memory::MemoryInventory> own_inventory; // or:
-    std::unique_ptr<RedisShop> redis;
-    Inventory* inventory = nullptr; // the one of these
-    std::unique_ptr<memory::MemoryRateLimiter> local_limiter;
-    std::unique_ptr<redis::RedisRateLimiter> shared_limiter;
-    RateLimiter* limiter = nullptr;                          // the shared one, if there is one
-    std::vector<std::unique_ptr<SaleDirectory>> directories; // by core, as the next two
-    std::vector<std::unique_ptr<PurchaseService>> purchases;
-    std::vector<std::unique_ptr<http::Api>> apis;
-    std::unique_ptr<Rebuild> rebuild;
-    std::unique_ptr<SaleKeeper> keeper; // when other processes change sales, too
-    std::unique_ptr<SaleService> sales;
-    std::unique_ptr<OrderService> orders;
-    std::unique_ptr<LogBooks> own_books;
-    std::unique_ptr<Auditor> auditor;
-    std::unique_ptr<Readiness> readiness;
-    std::optional<Webhooks> webhooks; // when endpoints are configured
-    std::unique_ptr<metrics::Metrics> metrics_page;
-    std::unique_ptr<http::Server> server;
-    std::promise<Result<std::size_t>> rebuilt;
-    std::future<Result<std::size_t>> when_rebuilt = rebuilt.get_future();
-
-    [[nodiscard]] Result<void> open_store();
-    [[nodiscard]] Result<void> open_own_log(const std::function<void(const Error&)>& on_fatal);
-    [[nodiscard]] Result<void> open_shared_log(const std::function<void(const Error&)>& on_fatal);
-    [[nodiscard]] Result<void> open_inventory();
-    void build_writer(const std::function<void(const Error&)>& on_fatal);
-    void build_engine(const std::function<void(const Error&)>& on_fatal);
-    [[nodiscard]] std::vector<Readiness::Backend> backends();
-    [[nodiscard]] Result<void> build_apis();
-    [[nodiscard]] Result<void> open_server();
-    Task<void> recover();
-};
-
-Result<void> Assembly::Parts::open_store() {
-    sql::OrderStoreOptions options;
-    options.url = store_url_of(config);
-    options.pool_size =
-        static_cast<std::size_t>(config.store.pool_size) + kOperatingThreads + kLifecycleSessions;
-    options.with_events = !config.webhooks.endpoints.empty();
-    auto opened = sql::SqlOrderStore::open(options);
-    if (!opened) return tl::make_unexpected(std::move(opened.error()));
-    store = std::move(*opened);
-    return {};
-}
-
-Result<void> Assembly::Parts::open_own_log(const std::function<void(const Error&)>& on_fatal) {
-    const auto binding = store->log_binding();
-    if (!binding) return tl::make_unexpected(binding.error());
-    auto opened = sqlite::SqliteOrderLog::open(
-        {config.server.data, static_cast<std::uint64_t>(config.purchase.log_lag_max), random_hex(2),
-         !binding->log_id.empty()},
-        cores, clock, on_fatal);
-    if (!opened) return tl::make_unexpected(std::move(opened.error()));
-    own_log = std::move(*opened);
-    log = own_log.get();
-    const auto next = bind_own_log(*store, *own_log);
-    if (!next) return tl::make_unexpected(next.error());
-    stored_next = *next;
-    own_log->stored(*next);
-    if (auto adopted = store->adopt(); !adopted) return adopted;
-    return own_log->adopt();
-}
-
-Result<void> Assembly::Parts::open_shared_log(const std::function<void(const Error&)>& on_fatal) {
-    ReadBackLog::Options options;
-    options.on_fatal = on_fatal;
-    options.on_stored = [this](std::span<const OrderId> orders) { feed.changed(orders); };
-    options.on_barrier = [this, on_fatal](SaleNo sale, Epoch epoch) {
-        if (keeper) {
-            keeper->look_soon();
-            return;
-        }
-        // What this process holds in memory is void from here on.
-        on_fatal({make_error_code(Errc::fenced), "another process has taken over sale " +
-                                                     std::to_string(sale.get()) + " (epoch " +
-                                                     std::to_string(epoch.get()) + ")"});
-    };
-    auto opened = KafkaLog::open(config, *store, cores, clock, std::move(options));
-    if (!opened) return tl::make_unexpected(std::move(opened.error()));
-    shared_log = std::move(*opened);
-    log = shared_log->log.get();
-    if (auto adopted = store->adopt(); !adopted) return adopted;
-    if (!config.writer.enabled) return {};
-    auto to_write = open_feed(config, *store);
-    if (!to_write) return tl::make_unexpected(std::move(to_write.error()));
-    log_feed = std::move(*to_write);
-    return {};
-}
-
-Result<void> Assembly::Parts::open_inventory() {
-    local_limiter = std::make_unique<memory::MemoryRateLimiter>(limits_of(config.limits), clock);
-    limiter = local_limiter.get();
-    const bool has_own = config.inventory.backend == InventoryConfig::Backend::memory;
-    const bool has_own_limits = config.limits.backend == LimitsConfig::Backend::memory;
-    if (has_own) {
-        own_inventory = std::make_unique<memory::MemoryInventory>(cores, clock);
-        inventory = own_inventory.get();
-    }
-    if (has_own && has_own_limits) return {};
-    const auto binding = store->log_binding();
-    if (!binding) return tl::make_unexpected(binding.error());
-    fingerprints = shared_fingerprinter(binding->log_id);
-    auto opened = RedisShop::open(config, short_name(binding->log_id), cores, clock, [this] {
-        if (keeper) keeper->look_soon();
-    });
-    if (!opened) return tl::make_unexpected(std::move(opened.error()));
-    redis = std::move(*opened);
-    if (!has_own) inventory = &redis->inventory();
-    if (has_own_limits) return {};
-    redis::RateLimiterOptions options;
-    const memory::RateLimits limits = limits_of(config.limits);
-    options.limits = {limits.system, limits.user, limits.address};
-    options.prefix = config.redis.prefix + ":" + short_name(binding->log_id) + ":rate:";
-    options.tell = [](const std::string& text) { spdlog::warn("rate limits: {}", text); };
-    shared_limiter = std::make_unique<redis::RedisRateLimiter>(
-        cores, redis->clients(), std::move(options), *local_limiter, clock);
-    limiter = shared_limiter.get();
-    return {};
-}
-
 void Assembly::Parts::build_writer(const std::function<void(const Error&)>& on_fatal) {
     OrderWriter::Options writing;
     writing.batch_max = static_cast<std::size_t>(config.store.batch_max);
+    writing.guard = strategy().guard;
     writing.on_fatal = on_fatal;
     writing.tally = &tally;
     writing.on_stored = [this](std::span<const LogRecord> records) {
@@ -286,6 +75,10 @@ void Assembly::Parts::build_writer(const std::function<void(const Error&)>& on_f
         // Its caller may have given up waiting.
         if (std::ranges::any_of(records, is_withdrawal)) lifecycle->sweep_soon();
     };
+    if (direct_log) {
+        progress = direct_log.get();
+        return;
+    }
     if (own_log) {
         writer = std::make_unique<OrderWriter>(*own_log, *store, clock, std::move(writing));
         progress = writer.get();
@@ -305,6 +98,7 @@ std::vector<Readiness::Backend> Assembly::Parts::backends() {
     };
     const auto log_state = [this]() -> std::string {
         if (shared_log) return shared_log->transport->state();
+        if (direct_log) return "up";
         return own_log->is_stalled(kOnlyPartition) ? "disk full" : "up";
     };
     const auto store_state = [this] {
@@ -328,6 +122,7 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     SaleService::Parts running{clock,     *rebuild,   *store,    *log,
                                *progress, *inventory, operating, random_number()};
     if (shared_log) running.partitions = shared_log->transport->partitions();
+    if (looking_inventory) running.no_payment_step = LookingInventory::kNoPaymentStep;
     sales = std::make_unique<SaleService>(running);
     Lifecycle::Options living;
     living.on_fatal = on_fatal;
@@ -341,7 +136,7 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         boost::asio::co_spawn(cores.at(0).executor(), std::move(publish), rethrow);
     };
     lifecycle = std::make_unique<Lifecycle>(cores, *store, *inventory, clock, std::move(living));
-    if (!own_inventory) {
+    if (!own_inventory && !looking_inventory) {
         const auto draw = [random = std::make_shared<std::mt19937_64>(random_number())](
                               std::uint64_t below) { return (*random)() % below; };
         const auto on_ready = [this](std::size_t count) {
@@ -355,14 +150,19 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
     }
     orders = std::make_unique<OrderService>(*store, *log, *progress, *lifecycle, blocking);
     if (own_log) own_books = std::make_unique<ReaderBooks>(*own_log);
-    LogBooks& books = own_log ? *own_books : *shared_log->books;
+    if (direct_log) own_books = std::make_unique<NoLogBooks>();
+    LogBooks& books = own_books ? *own_books : *shared_log->books;
     auditor = std::make_unique<Auditor>(cores, *store, *log, books, *inventory, operating);
     readiness = std::make_unique<Readiness>(backends());
-    const LatencyBuckets& append_seconds =
-        own_log ? own_log->commit_seconds() : shared_log->log->append_seconds();
+    const LatencyBuckets& append_seconds = own_log      ? own_log->commit_seconds()
+                                           : direct_log ? direct_log->append_seconds()
+                                                        : shared_log->log->append_seconds();
+    std::function<std::uint64_t()> redis_calls;
+    if (redis) redis_calls = [this] { return redis->calls(); };
     metrics_page = std::make_unique<metrics::Metrics>(metrics::Metrics::Parts{
         cores, directories, purchases, *log, append_seconds, writer.get(), *lifecycle, *store,
-        tally, *readiness, webhooks ? webhooks->dispatcher.get() : nullptr});
+        tally, *readiness, webhooks ? webhooks->dispatcher.get() : nullptr,
+        std::move(redis_calls)});
 }
 
 Result<void> Assembly::Parts::build_apis() {
@@ -456,8 +256,7 @@ Result<std::unique_ptr<Assembly>> Assembly::open(const Config& config,
     if (auto opened = parts->open_store(); !opened) {
         return tl::make_unexpected(std::move(opened.error()));
     }
-    auto opened_log =
-        has_own_log ? parts->open_own_log(on_fatal) : parts->open_shared_log(on_fatal);
+    auto opened_log = parts->open_log(on_fatal);
     if (!opened_log) return tl::make_unexpected(std::move(opened_log.error()));
     if (auto opened = parts->open_inventory(); !opened) {
         return tl::make_unexpected(std::move(opened.error()));

@@ -16,12 +16,16 @@
 #include "app/config_keys.h"
 #include "app/config_value.h"
 #include "app/config_webhooks.h"
+#include "app/strategies.h"
 
 namespace doorbuster {
 namespace {
 
 constexpr std::string_view kPrefix = "DOORBUSTER_";
 constexpr std::string_view kFilePrefix = "file:";
+constexpr std::string_view kDefaultOrigin = "default";
+// Connections of the published system, for purchases that wait for the store.
+constexpr std::int64_t kDirectPoolSize = 20;
 constexpr std::string_view kMask = "********"; // what `config show` prints for a secret
 constexpr std::size_t kFileBytesMax = 1 << 20; // of settings: a thousand times the longest sane
 constexpr std::size_t kSecretBytesMax = 1 << 16;
@@ -78,7 +82,7 @@ std::size_t index_of(const ConfigKey& key) {
 // Collects values from the sources, weakest first, and every error on the way.
 class Reader {
 public:
-    Reader() { reading_.origins.assign(config_keys().size(), "default"); }
+    Reader() { reading_.origins.assign(config_keys().size(), std::string(kDefaultOrigin)); }
 
     void read_file_settings(const std::filesystem::path& path);
     void read_environment(const Environment& environment);
@@ -92,6 +96,10 @@ private:
     void take_value(const ConfigKey& key, ConvertedValue value, const std::string& origin);
     void read_secret_file(const std::string& name, std::string& text, const std::string& origin);
     [[nodiscard]] const std::string& origin(std::string_view name) const;
+    [[nodiscard]] bool is_default(std::string_view name) const {
+        return origin(name) == kDefaultOrigin;
+    }
+    void fit_strategy();
     void error(std::string text) { reading_.errors.push_back(std::move(text)); }
 
     ConfigReading reading_;
@@ -217,8 +225,56 @@ const std::string& Reader::origin(std::string_view name) const {
     return reading_.origins[index_of(*find_config_key(name))];
 }
 
+// What a strategy is made of (app/strategies.h) is the default of what it needs; another choice
+// that was made is an error.
+void Reader::fit_strategy() {
+    Config& config = reading_.config;
+    const StrategyRow& row = strategy_of(config.purchase);
+    const bool is_direct = row.log_step == LogStep::direct;
+    const bool says_direct = config.log.backend == LogConfig::Backend::direct;
+    if (is_direct && !says_direct && !is_default("log.backend")) {
+        error(fmt::format("purchase.strategy is {} ({}), which writes straight to the store, and "
+                          "log.backend is {} ({}): leave log.backend out, or set it to direct",
+                          row.name, origin("purchase.strategy"),
+                          config.log.backend == LogConfig::Backend::kafka ? "kafka" : "sqlite",
+                          origin("log.backend")));
+    }
+    if (!is_direct && says_direct) {
+        error(
+            fmt::format("log.backend is direct ({}) and purchase.strategy is {} ({}), which needs "
+                        "an order log: set log.backend to sqlite or kafka",
+                        origin("log.backend"), row.name, origin("purchase.strategy")));
+    }
+    if (is_direct && is_default("log.backend")) config.log.backend = LogConfig::Backend::direct;
+    if (is_direct && is_default("store.pool_size")) config.store.pool_size = kDirectPoolSize;
+    if (row.stock_step == StockStep::looks_in_redis) {
+        const bool has_redis = !config.redis.url.empty() || !config.redis.nodes.empty();
+        if (!has_redis) {
+            error(
+                fmt::format("purchase.strategy is {} ({}), which looks at the stock in Redis, and "
+                            "neither redis.url nor redis.nodes is set",
+                            row.name, origin("purchase.strategy")));
+        }
+        if (config.inventory.backend == InventoryConfig::Backend::memory &&
+            !is_default("inventory.backend")) {
+            error(
+                fmt::format("purchase.strategy is {} ({}), which looks at the stock in Redis, and "
+                            "inventory.backend is memory ({}): leave it out, or set it to redis",
+                            row.name, origin("purchase.strategy"), origin("inventory.backend")));
+        }
+        if (has_redis) config.inventory.backend = InventoryConfig::Backend::redis;
+    }
+    if (row.stock_step != StockStep::holds && row.log_step == LogStep::writer &&
+        !config.writer.enabled) {
+        error(fmt::format("purchase.strategy is {} ({}), whose order writer raises the counters in "
+                          "Redis, and writer.enabled is false ({}): it runs in `serve` only",
+                          row.name, origin("purchase.strategy"), origin("writer.enabled")));
+    }
+}
+
 // What one setting alone cannot tell.
 void Reader::check(ConfigUse use) {
+    fit_strategy();
     const Config& config = reading_.config;
     if (config.server.tls_cert.empty() != config.server.tls_key.empty()) {
         const bool has_cert = !config.server.tls_cert.empty();
@@ -305,21 +361,6 @@ Result<Config> load_config(const ConfigSources& sources) {
         return fail(Errc::invalid, fmt::format("{}", fmt::join(reading.errors, "\n")));
     }
     return std::move(reading.config);
-}
-
-Result<void> check_supported(const Config& config) {
-    std::vector<std::string> errors;
-    for (const ConfigKey& key : config_keys()) {
-        if (key.rules.only.empty()) continue;
-        const auto at = static_cast<std::size_t>(std::get<std::int64_t>(key.get(config)));
-        const std::string_view choice = key.rules.choices[at];
-        if (choice != key.rules.only) {
-            errors.push_back(fmt::format("{} = \"{}\" is not in this version, which has \"{}\"",
-                                         full_name(key), choice, key.rules.only));
-        }
-    }
-    if (!errors.empty()) return fail(Errc::invalid, fmt::format("{}", fmt::join(errors, "\n")));
-    return {};
 }
 
 bool is_clustered(const Config& config) {

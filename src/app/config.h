@@ -43,14 +43,15 @@ struct InventoryConfig {
 };
 
 struct LogConfig {
-    enum class Backend : std::uint8_t { sqlite, kafka };
+    // direct: none. The strategies that write straight to the store have it without being told.
+    enum class Backend : std::uint8_t { sqlite, kafka, direct };
     Backend backend = Backend::sqlite;
 };
 
 struct StoreConfig {
     std::string url = "sqlite:orders.db"; // a relative file lies in server.data
-    std::int64_t pool_size = 4;
-    std::int64_t batch_max = 5'000; // orders a transaction
+    std::int64_t pool_size = 4;           // 20 where purchases wait for the store
+    std::int64_t batch_max = 5'000;       // orders a transaction
 };
 
 struct WriterConfig {
@@ -168,8 +169,6 @@ struct ConfigReading {
 [[nodiscard]] ConfigReading read_config(const ConfigSources& sources);
 // The same; Errc::invalid with the errors as lines of its context if there is any.
 [[nodiscard]] Result<Config> load_config(const ConfigSources& sources);
-// Errc::invalid where a setting is valid and this version cannot do what it asks for.
-[[nodiscard]] Result<void> check_supported(const Config& config);
 // Does it need servers that may come up after us?
 [[nodiscard]] bool is_clustered(const Config& config);
 

@@ -33,7 +33,7 @@ constexpr std::size_t kTokenMax = 4'096; // fits a request's header many times o
 constexpr std::array<std::string_view, 6> kStrategies = {"naive",  "optimistic", "limited",
                                                          "cached", "queued",     "reserve"};
 constexpr std::array<std::string_view, 2> kMemoryOrRedis = {"memory", "redis"};
-constexpr std::array<std::string_view, 2> kSqliteOrKafka = {"sqlite", "kafka"};
+constexpr std::array<std::string_view, 3> kLogs = {"sqlite", "kafka", "direct"};
 constexpr std::array<std::string_view, 2> kIdentityModes = {"header", "jwt"};
 constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info",
                                                         "warn",  "error", "off"};
@@ -176,21 +176,23 @@ constexpr std::array kKeys = {
     row<&Config::server, &ServerConfig::write_timeout_s>("server", "write_timeout_s", kTimeout,
                                                          "seconds for a client to take an answer"),
     row<&Config::purchase, &PurchaseConfig::strategy>(
-        "purchase", "strategy", {.choices = kStrategies, .only = "reserve"},
-        "how a purchase is decided; reserve is the one to sell with"),
+        "purchase", "strategy", {.choices = kStrategies},
+        "how a purchase is decided; reserve is the one to sell with (docs/stages.md)"),
     row<&Config::purchase, &PurchaseConfig::log_lag_max>(
         "purchase", "log_lag_max", {.minimum = 1, .maximum = kCountMax},
         "orders accepted and not yet in the store; past it purchases get 503"),
     row<&Config::inventory, &InventoryConfig::backend>(
         "inventory", "backend", {.choices = kMemoryOrRedis},
         "where the stock of a running sale is counted"),
-    row<&Config::log, &LogConfig::backend>("log", "backend", {.choices = kSqliteOrKafka},
-                                           "where an order is durable before its 202"),
+    row<&Config::log, &LogConfig::backend>(
+        "log", "backend", {.choices = kLogs},
+        "where an order is durable before its 202; direct: in the store, for naive to cached"),
     row<&Config::store, &StoreConfig::url>(
         "store", "url", {.form = kStoreUrl, .secrecy = Secrecy::password_in_url},
         "the database of orders; a relative SQLite file lies in server.data"),
     row<&Config::store, &StoreConfig::pool_size>(
-        "store", "pool_size", {.minimum = 1, .maximum = kPoolMax}, "connections to the store"),
+        "store", "pool_size", {.minimum = 1, .maximum = kPoolMax},
+        "connections to the store; 20 with log.backend = \"direct\""),
     row<&Config::store, &StoreConfig::batch_max>("store", "batch_max",
                                                  {.minimum = 1, .maximum = kBatchMax},
                                                  "orders that one transaction stores"),

@@ -50,7 +50,6 @@ struct KeyRules {
     double minimum = 0;
     double maximum = 0;
     std::span<const std::string_view> choices = {};
-    std::string_view only = {}; // the one choice that this version has; empty: all
     TextForm form = {};
     Secrecy secrecy = Secrecy::open;
 };

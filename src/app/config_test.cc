@@ -74,7 +74,6 @@ TEST(Config, NeedsNoFileForTheEmbeddedShape) {
     EXPECT_EQ(config->store.url, "sqlite:orders.db");
     EXPECT_EQ(config->limits.status, 429);
     EXPECT_EQ(config->purchase.strategy, PurchaseConfig::Strategy::reserve);
-    EXPECT_TRUE(check_supported(*config).has_value());
 }
 
 TEST(Config, EveryDefaultKeepsItsOwnRules) {
@@ -94,6 +93,8 @@ trusted_proxies = ["10.0.0.0/8", "::1"]
 idle_timeout_s = 7.5
 [purchase]
 strategy = "queued"
+[redis]
+url = "redis://r"
 [limits]
 per_second = 100
 [kafka.properties]
@@ -324,15 +325,49 @@ TEST(Config, ReadsAWebhooksSecretFromItsFile) {
               "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 }
 
-TEST(Config, SaysWhatThisVersionDoesNotHave) {
-    const auto unsupported = [](std::string_view text) {
-        const auto reading = read_text(text);
-        EXPECT_TRUE(reading.errors.empty()) << text;
-        const auto supported = check_supported(reading.config);
-        return supported ? std::string() : supported.error().context;
-    };
-    EXPECT_EQ(unsupported("[purchase]\nstrategy = \"naive\"\n"),
-              "purchase.strategy = \"naive\" is not in this version, which has \"reserve\"");
+TEST(Config, AStrategyThatWritesStraightToTheStoreNeedsNoLogAndTwentyConnections) {
+    for (const char* name : {"naive", "optimistic", "limited"}) {
+        const auto reading = read_text(fmt::format("[purchase]\nstrategy = \"{}\"\n", name));
+        EXPECT_TRUE(reading.errors.empty()) << name;
+        EXPECT_EQ(reading.config.log.backend, LogConfig::Backend::direct);
+        EXPECT_EQ(reading.config.store.pool_size, 20);
+    }
+    const auto chosen = read_text("[purchase]\nstrategy = \"naive\"\n[store]\npool_size = 7\n"
+                                  "[log]\nbackend = \"direct\"\n");
+    EXPECT_TRUE(chosen.errors.empty());
+    EXPECT_EQ(chosen.config.store.pool_size, 7);
+    const auto ours = read_text("");
+    EXPECT_EQ(ours.config.log.backend, LogConfig::Backend::sqlite);
+    EXPECT_EQ(ours.config.store.pool_size, 4);
+}
+
+TEST(Config, AStrategyThatLooksInRedisCountsNothingInMemory) {
+    for (const char* name : {"cached", "queued"}) {
+        const auto reading = read_text(
+            fmt::format("[purchase]\nstrategy = \"{}\"\n[redis]\nurl = \"redis://r\"\n", name));
+        EXPECT_TRUE(reading.errors.empty()) << name;
+        EXPECT_EQ(reading.config.inventory.backend, InventoryConfig::Backend::redis);
+    }
+}
+
+TEST(Config, SaysWhichPartsDoNotGoWithAStrategy) {
+    EXPECT_EQ(errors_of("[purchase]\nstrategy = \"naive\"\n[log]\nbackend = \"sqlite\"\n"),
+              "purchase.strategy is naive (shop.toml:2), which writes straight to the store, and "
+              "log.backend is sqlite (shop.toml:4): leave log.backend out, or set it to direct");
+    EXPECT_EQ(errors_of("[log]\nbackend = \"direct\"\n"),
+              "log.backend is direct (shop.toml:2) and purchase.strategy is reserve (default), "
+              "which needs an order log: set log.backend to sqlite or kafka");
+    EXPECT_EQ(errors_of("[purchase]\nstrategy = \"cached\"\n"),
+              "purchase.strategy is cached (shop.toml:2), which looks at the stock in Redis, and "
+              "neither redis.url nor redis.nodes is set");
+    EXPECT_EQ(errors_of("[purchase]\nstrategy = \"cached\"\n[redis]\nurl = \"redis://r\"\n"
+                        "[inventory]\nbackend = \"memory\"\n"),
+              "purchase.strategy is cached (shop.toml:2), which looks at the stock in Redis, and "
+              "inventory.backend is memory (shop.toml:6): leave it out, or set it to redis");
+    EXPECT_TRUE(contains(errors_of("[purchase]\nstrategy = \"queued\"\n[redis]\nurl = "
+                                   "\"redis://r\"\n[log]\nbackend = \"kafka\"\n[kafka]\nbrokers = "
+                                   "[\"k:1\"]\n[writer]\nenabled = false\n"),
+                         "whose order writer raises the counters in Redis"));
 }
 
 TEST(Config, ShowsWhatReadsBackToTheSame) {

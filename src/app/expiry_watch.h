@@ -106,6 +106,7 @@ public:
                               StockGuard guard) override {
         return store_.apply(from, next, records, guard);
     }
+    Result<StockSighting> look_at_stock(SaleNo sale) override { return store_.look_at_stock(sale); }
     Result<ChangeReport> change_orders(std::span<const OrderChange> changes) override {
         return store_.change_orders(changes);
     }

@@ -8,6 +8,7 @@
 #include "adapters/kafka/topic.h"
 #include "adapters/kafka/transport.h"
 #include "app/kafka_log.h"
+#include "app/own_log.h"
 #include "engine/transport_books.h"
 
 namespace doorbuster {
@@ -42,21 +43,22 @@ private:
     TransportBooks books_;
 };
 
-// A topic whose records were all pruned, long after the last order: it holds nothing to read, not
-// even its mark, and opening it would write one.
-class PrunedLog final : public OfflineLog {
+// A log that holds nothing to read. A topic whose records were all pruned, long after the last
+// order: not even its mark is there, and opening it would write one. And where there is no log.
+class EmptyLog final : public OfflineLog {
 public:
-    PrunedLog(std::string id, std::vector<LogPosition> ends)
-        : id_(std::move(id)), ends_(std::move(ends)) {}
+    EmptyLog(std::string id, std::vector<LogPosition> ends, LogWriters writers)
+        : id_(std::move(id)), ends_(std::move(ends)), writers_(writers) {}
 
     [[nodiscard]] const std::string& id() const override { return id_; }
-    [[nodiscard]] LogWriters writers() const override { return LogWriters::several; }
+    [[nodiscard]] LogWriters writers() const override { return writers_; }
     [[nodiscard]] Result<std::vector<LogPosition>> ends() override { return ends_; }
     [[nodiscard]] Result<void> for_each(LogPlace, LogPosition, const Take&) override { return {}; }
 
 private:
     std::string id_;
     std::vector<LogPosition> ends_;
+    LogWriters writers_;
 };
 
 Result<std::unique_ptr<OfflineLog>> open_topic_log(const Config& config,
@@ -98,7 +100,7 @@ Result<std::unique_ptr<OfflineLog>> open_topic_log(const Config& config,
                                            "from log " +
                                            store_log_id + ". Name its topic (kafka.topic)");
     }
-    return std::make_unique<PrunedLog>(store_log_id, std::move(ends));
+    return std::make_unique<EmptyLog>(store_log_id, std::move(ends), LogWriters::several);
 }
 
 } // namespace
@@ -132,6 +134,10 @@ Result<void> SnapshotLog::for_each(LogPlace from, LogPosition to, const Take& ta
 
 Result<std::unique_ptr<OfflineLog>> open_offline_log(const Config& config,
                                                      const std::string& store_log_id) {
+    if (is_direct_log(store_log_id)) {
+        return std::make_unique<EmptyLog>(store_log_id, std::vector<LogPosition>(1, LogPosition(1)),
+                                          LogWriters::one);
+    }
     const bool is_file = config.log.backend == LogConfig::Backend::sqlite;
     std::unique_ptr<OfflineLog> log;
     if (is_file) {

@@ -1,9 +1,15 @@
 #include "app/own_log.h"
 
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 namespace doorbuster {
+namespace {
+
+constexpr std::string_view kDirect = "direct-";
+
+} // namespace
 
 Result<void> check_own_files(const std::string& folder, const std::string& store_path) {
     const bool has_store = std::filesystem::exists(store_path);
@@ -13,6 +19,12 @@ Result<void> check_own_files(const std::string& folder, const std::string& store
         if (!store) return tl::make_unexpected(std::move(store.error()));
         const auto binding = (*store)->log_binding();
         if (!binding) return tl::make_unexpected(binding.error());
+        if (is_direct_log(binding->log_id)) {
+            return fail(Errc::foreign_log,
+                        "the store " + store_path + " was sold from without an order log (" +
+                            binding->log_id +
+                            "), by another purchase.strategy. Choose that one, or another store");
+        }
         if (!binding->log_id.empty()) {
             return fail(Errc::foreign_log,
                         "the log " + folder + "/log.db is missing, and " + store_path +
@@ -60,6 +72,18 @@ Result<LogPosition> bind_own_log(sql::SqlOrderStore& store, sqlite::SqliteOrderL
                         ": one of them is an old copy. Restore both from the same moment");
     }
     return binding->next.at(kOnlyPartition);
+}
+
+bool is_direct_log(const std::string& log_id) { return log_id.starts_with(kDirect); }
+
+Result<void> bind_direct_log(sql::SqlOrderStore& store, const std::string& random) {
+    const auto binding = store.log_binding();
+    if (!binding) return tl::make_unexpected(binding.error());
+    if (is_direct_log(binding->log_id)) return {};
+    if (binding->log_id.empty()) return store.bind_log(std::string(kDirect) + random);
+    return fail(Errc::foreign_log, "the store takes its orders from log " + binding->log_id +
+                                       ", and this purchase.strategy writes straight to the store. "
+                                       "Name another store (store.url)");
 }
 
 } // namespace doorbuster

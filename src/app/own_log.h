@@ -19,4 +19,10 @@ namespace doorbuster {
 [[nodiscard]] Result<LogPosition> bind_own_log(sql::SqlOrderStore& store,
                                                sqlite::SqliteOrderLog& log);
 
+// The name that a store has in place of a log's where purchases are written straight to it: so that
+// no log is ever put beside it, and it beside none.
+[[nodiscard]] bool is_direct_log(const std::string& log_id);
+// Gives a new store such a name. Errc::foreign_log: it takes its orders from a log.
+[[nodiscard]] Result<void> bind_direct_log(sql::SqlOrderStore& store, const std::string& random);
+
 } // namespace doorbuster

@@ -78,6 +78,12 @@ std::vector<redis::Client*> RedisShop::clients() const {
     return all;
 }
 
+std::uint64_t RedisShop::calls() const {
+    std::uint64_t sum = 0;
+    for (const auto& client : clients_) sum += client->calls();
+    return sum;
+}
+
 std::string RedisShop::state() const {
     const std::lock_guard lock(mutex_);
     return state_;

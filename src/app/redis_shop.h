@@ -37,6 +37,8 @@ public:
     [[nodiscard]] redis::RedisInventory& inventory() { return *inventory_; }
     // By core.
     [[nodiscard]] std::vector<redis::Client*> clients() const;
+    // Any thread. Commands sent by all clients.
+    [[nodiscard]] std::uint64_t calls() const;
     // Any thread: "up", or what is wrong.
     [[nodiscard]] std::string state() const;
 

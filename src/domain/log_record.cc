@@ -53,6 +53,8 @@ private:
     std::string_view rest_;
 };
 
+// The kind, among the bytes, of an order that a sighting follows.
+constexpr std::uint8_t kSightedOrder = 4;
 constexpr std::uint64_t kEpochMax = std::numeric_limits<std::int64_t>::max();
 
 Result<LogRecord> parse_one(Reader& in) {
@@ -63,7 +65,8 @@ Result<LogRecord> parse_one(Reader& in) {
         return fail(Errc::corrupt, "a log record is cut short");
     }
     LogRecord record;
-    record.kind = static_cast<LogRecordKind>(kind);
+    const bool is_sighted = kind == kSightedOrder;
+    record.kind = is_sighted ? LogRecordKind::order : static_cast<LogRecordKind>(kind);
     switch (record.kind) {
     case LogRecordKind::order:
     case LogRecordKind::barrier:
@@ -84,13 +87,19 @@ Result<LogRecord> parse_one(Reader& in) {
         return fail(Errc::corrupt, "an order in the log is cut short");
     }
     record.quantity = quantity;
+    if (!is_sighted) return record;
+    StockSighting& seen = record.sighting.emplace();
+    if (!in.get(seen.stock) || !in.get(seen.sold) || !in.get(seen.version)) {
+        return fail(Errc::corrupt, "an order in the log is cut short");
+    }
     return record;
 }
 
 } // namespace
 
 void append_record(std::string& out, const LogRecordView& record) {
-    put(out, static_cast<std::uint8_t>(record.kind));
+    const bool is_sighted = record.sighting && record.kind == LogRecordKind::order;
+    put(out, is_sighted ? kSightedOrder : static_cast<std::uint8_t>(record.kind));
     put(out, record.sale.get());
     put(out, record.epoch.get());
     if (record.kind == LogRecordKind::barrier) return;
@@ -99,6 +108,10 @@ void append_record(std::string& out, const LogRecordView& record) {
     put(out, static_cast<std::uint32_t>(record.quantity));
     put_text(out, record.user);
     put_text(out, record.key);
+    if (!is_sighted) return;
+    put(out, record.sighting->stock);
+    put(out, record.sighting->sold);
+    put(out, record.sighting->version);
 }
 
 Result<std::vector<LogRecord>> parse_records(std::string_view bytes, std::size_t count) {

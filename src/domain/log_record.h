@@ -1,10 +1,12 @@
 // What the order log holds, and its bytes. Pure.
 //
 //   u8 kind | u32 sale | u64 epoch | but for a barrier: 20 bytes id | u32 quantity
-//   | u16 length, user | u16 length, key                  (little endian)
+//   | u16 length, user | u16 length, key
+//   | an order of kind 4 only: i64 stock, i64 sold, i64 version      (little endian)
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,16 @@ enum class LogRecordKind : std::uint8_t {
     withdraw = 3, // units that an operator takes out of the stock: `user` is who, `order` its id
 };
 
+// What a stock that is only looked at showed (design.md section 3). Whether it was still so when
+// the order came to the store is for the store's guard.
+struct StockSighting {
+    Units stock = 0;
+    Units sold = 0;
+    std::int64_t version = 0; // the sale's row's, where all three were read in one moment
+
+    friend bool operator==(const StockSighting&, const StockSighting&) = default;
+};
+
 inline constexpr std::size_t kUnreadableMax = 4'096; // enough to see what it is
 
 struct LogRecord {
@@ -34,6 +46,8 @@ struct LogRecord {
     Units quantity = 0;
     std::string user;
     std::string key; // empty: none
+    // Of an order for which nothing was held. Among the bytes it makes the order's kind 4.
+    std::optional<StockSighting> sighting = {};
 };
 
 // The same, as it is enqueued, and where: the texts are the caller's.
@@ -46,6 +60,7 @@ struct LogRecordView {
     std::string_view user;
     std::string_view key;
     LogPartition partition; // not among the bytes
+    std::optional<StockSighting> sighting = {};
 };
 
 void append_record(std::string& out, const LogRecordView& record);

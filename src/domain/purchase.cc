@@ -15,6 +15,7 @@ const char* to_string(PurchaseOutcome outcome) {
     case PurchaseOutcome::unavailable: return "unavailable";
     case PurchaseOutcome::idempotency_mismatch: return "idempotency_mismatch";
     case PurchaseOutcome::replayed: return "replayed";
+    case PurchaseOutcome::lost_race: return "lost_race";
     }
     return "unknown";
 }
@@ -24,6 +25,7 @@ bool is_retryable(PurchaseOutcome outcome) {
     case PurchaseOutcome::not_started:
     case PurchaseOutcome::paused:
     case PurchaseOutcome::rate_limited:
+    case PurchaseOutcome::lost_race:
     case PurchaseOutcome::overloaded:
     case PurchaseOutcome::unavailable: return true;
     case PurchaseOutcome::accepted:

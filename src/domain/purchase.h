@@ -28,8 +28,9 @@ enum class PurchaseOutcome : std::uint8_t {
     unavailable = 9,
     idempotency_mismatch = 10,
     replayed = 11,
+    lost_race = 12, // of a stock that is only looked at: somebody else was faster
 };
-inline constexpr std::size_t kPurchaseOutcomes = 12; // one more than the largest number
+inline constexpr std::size_t kPurchaseOutcomes = 13; // one more than the largest number
 
 [[nodiscard]] const char* to_string(PurchaseOutcome outcome);
 // May the same request succeed later, if nothing else changes but time and load?

@@ -33,6 +33,7 @@ class OrderWriter final : public StoreProgress {
 public:
     struct Options {
         std::size_t batch_max = 5'000; // orders in a transaction
+        StockGuard guard = StockGuard::version_and_stock;
         // Called on the writer's thread when the store is lost for good; should end the process.
         std::function<void(const Error&)> on_fatal;
         OrderTally* tally = nullptr; // told of every batch

@@ -31,6 +31,9 @@ const char* name_of(const SaleEdit& edit) {
 
 Task<Result<std::pair<SaleTerms, bool>>>
 SaleService::create(const SaleTerms& terms, const std::string& created_as, const std::string& who) {
+    if (parts_.no_payment_step != nullptr && terms.payment_timeout > Duration(0)) {
+        co_return fail(Errc::invalid, parts_.no_payment_step);
+    }
     SaleTerms placed = terms;
     const auto spread = static_cast<std::uint32_t>(std::hash<std::string>{}(terms.id));
     placed.partition = LogPartition(spread % parts_.partitions);

@@ -42,10 +42,13 @@ public:
         BlockingPool& blocking;
         std::uint64_t random_start = 0; // of the withdrawals' ids, as OrderIdSource wants it
         std::uint32_t partitions = 1;   // of the order log: new sales are spread over them
+        // Why no sale can have a payment step; null: it can.
+        const char* no_payment_step = nullptr;
     };
     explicit SaleService(Parts parts) : parts_(parts), next_withdrawal_(parts.random_start) {}
 
-    // second: true when it is new. Errc::conflict: the id is taken by another sale.
+    // second: true when it is new. Errc::conflict: the id is taken by another sale. Errc::invalid:
+    // it has a payment time-out, and this engine's sales cannot.
     Task<Result<std::pair<SaleTerms, bool>>>
     create(const SaleTerms& terms, const std::string& created_as, const std::string& who);
     // The changes below fail with Errc::not_found, and Errc::wrong_state for a closed sale.

@@ -195,11 +195,23 @@ public:
         const std::lock_guard lock(mutex_);
         ++applies_;
         if (failing_applies_.is_due()) return tl::make_unexpected(failing_applies_.error);
-        if (from.position != next_.at(from.partition)) return fail(Errc::fenced);
-        next_.set(from.partition, next);
         ApplyReport report;
+        const bool is_in_log = next != from.position;
+        if (is_in_log && from.position != next_.at(from.partition)) return fail(Errc::fenced);
+        if (is_in_log) next_.set(from.partition, next);
+        if (!is_in_log && is_stopped(records.front(), guard)) {
+            report.refused = 1;
+            return report;
+        }
         for (const LogRecord& record : records) apply_one(record, guard, report);
         return report;
+    }
+    Result<StockSighting> look_at_stock(SaleNo sale) override {
+        const std::lock_guard lock(mutex_);
+        const auto at = sales_.find(sale);
+        if (at == sales_.end()) return fail(Errc::not_found);
+        const Row& row = at->second;
+        return StockSighting{row.sale.terms.stock, row.sale.sold, row.version};
     }
 
     Result<ChangeReport> change_orders(std::span<const OrderChange> changes) override {
@@ -300,6 +312,7 @@ private:
         std::int64_t accepted_orders = 0;
         Units accepted_units = 0;
         std::int64_t voided = 0;
+        std::int64_t version = 0;                   // counts orders
         std::map<std::string, std::string> changes; // key to request
         std::vector<JournalEntry> journal;
     };
@@ -353,6 +366,17 @@ private:
         return true;
     }
 
+    [[nodiscard]] bool is_stopped(const LogRecord& record, StockGuard guard) const {
+        const auto at = sales_.find(record.sale);
+        if (at == sales_.end() || record.kind != LogRecordKind::order) return false;
+        const Row& row = at->second;
+        switch (guard) {
+        case StockGuard::overwrite: return false;
+        case StockGuard::version: return record.sighting && record.sighting->version != row.version;
+        case StockGuard::version_and_stock: break;
+        }
+        return row.sale.sold + record.quantity > row.sale.terms.stock;
+    }
     void apply_one(const LogRecord& record, StockGuard guard, ApplyReport& report) {
         const auto at = sales_.find(record.sale);
         if (at == sales_.end()) {
@@ -384,12 +408,9 @@ private:
             if (!is_live(at->second.status)) give_backs_.insert(record.order);
             return;
         }
-        bool fits = false;
-        switch (guard) {
-        case StockGuard::version_and_stock:
-            fits = row.sale.sold + record.quantity <= row.sale.terms.stock;
-            break;
-        }
+        const StockSighting seen = record.sighting.value_or(StockSighting());
+        const bool fits = !is_stopped(record, guard);
+        if (fits) ++row.version;
         Order& order = at->second;
         order.id = record.order;
         order.user = record.user;
@@ -400,8 +421,9 @@ private:
         if (row.sale.terms.payment_timeout > Duration(0)) {
             order.expires_at = now() + row.sale.terms.payment_timeout;
         }
-        if (fits) row.sale.sold += record.quantity;
-        else give_backs_.insert(order.id);
+        if (!fits) give_backs_.insert(order.id);
+        else if (guard == StockGuard::overwrite) row.sale.sold = seen.sold + record.quantity;
+        else row.sale.sold = std::min(row.sale.sold + record.quantity, row.sale.terms.stock);
         if (is_payment_due(order)) due_.insert({*order.expires_at, order.id});
         row.accepted_units += record.quantity;
         ++row.accepted_orders;

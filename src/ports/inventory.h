@@ -54,15 +54,22 @@ private:
 // What every core may see of a sale's stock without a hop. The owner of the stock writes.
 struct StockSignals {
     enum class Keys { all_known, others_add };
-    explicit StockSignals(std::size_t keys_expected, Keys known = Keys::all_known)
-        : keys(keys_expected), keys_known(known) {}
+    // was_seen: of a stock that is only looked at, what the last look saw. It refuses nobody.
+    enum class Remaining { is_counted, was_seen };
+    explicit StockSignals(std::size_t keys_expected, Keys known = Keys::all_known,
+                          Remaining what = Remaining::is_counted)
+        : keys(keys_expected), keys_known(known), remaining_is(what) {}
 
     std::atomic<Units> remaining{0};
     std::atomic<bool> is_cold{false}; // lost since: to be rebuilt
     KeyFilter keys;                   // every key with a hold or an order that this process knows
     const Keys keys_known;            // others_add: other processes bind keys, too
+    const Remaining remaining_is;
 
-    [[nodiscard]] bool sold_out() const { return remaining.load(std::memory_order_acquire) <= 0; }
+    [[nodiscard]] bool sold_out() const {
+        return remaining.load(std::memory_order_acquire) <= 0 &&
+               remaining_is == Remaining::is_counted;
+    }
     // False: certainly not.
     [[nodiscard]] bool may_be_bound(const Fingerprint& key) const {
         return keys_known == Keys::others_add || keys.may_contain(key);

@@ -54,8 +54,14 @@ struct ApplyReport {
     std::vector<Sale> sales;      // confirmed and refused, sale by sale
 };
 
-// How the store decides on an order of a batch (design.md section 3). Later strategies add theirs.
-enum class StockGuard : std::uint8_t { version_and_stock };
+// How the store decides on an order of a batch (design.md section 3). The first two are those of
+// the published system, for orders with a sighting; what they let through may be more than the
+// stock.
+enum class StockGuard : std::uint8_t {
+    overwrite,         // writes what was seen, and one more: decides nothing
+    version,           // only if the sale's row still has the version that was seen
+    version_and_stock, // only if the units are there
+};
 
 struct OrderFilter {
     std::optional<OrderStatus> status;
@@ -179,9 +185,16 @@ public:
 
     // The writer's thread only. One transaction: the position of the partition moves from `from` to
     // `next`, the records between are applied. Errc::fenced when it was not at `from`.
+    //
+    // Any thread, where `next` is `from`: the one record stands in no log, and no position moves.
+    // An order in a log was promised, so one that the guard stops is stored as refused; one in no
+    // log was not, and leaves nothing behind but the report's `refused`.
     [[nodiscard]] virtual Result<ApplyReport> apply(LogPlace from, LogPosition next,
                                                     std::span<const LogRecord> records,
                                                     StockGuard guard) = 0;
+
+    // What the sale's row says of its stock, in one look. Errc::not_found.
+    [[nodiscard]] virtual Result<StockSighting> look_at_stock(SaleNo sale) = 0;
 
     // The lifecycle's thread only, each in one transaction. A change is decided by domain's
     // decide() under the order's version; whatever ends without a buyer leaves a give-back row.
@@ -210,6 +223,13 @@ public:
         std::size_t idle = 0;
     };
     [[nodiscard]] virtual Connections connections() const = 0;
+    // What it has cost the database since it was opened. Any thread.
+    struct Usage {
+        std::uint64_t statements = 0; // sent, those that begin and end transactions too
+        std::size_t in_use_max = 0;   // connections at work at the same time
+        std::int64_t in_use_ns = 0;   // the time that they were, added up
+    };
+    [[nodiscard]] virtual Usage usage() const { return {}; }
     [[nodiscard]] virtual Result<void> ping() = 0;
 };
 

@@ -10,6 +10,7 @@ STATUS_OF_CODE = {
     "payload_too_large": 413, "uri_too_long": 414, "unsupported_media_type": 415,
     "headers_too_large": 431, "invalid_request": 400, "already_exists": 409, "below_sold": 409,
     "not_payable": 409, "not_cancellable": 409, "invalid_state": 409,
+    "lost_race": 409,
 }
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")

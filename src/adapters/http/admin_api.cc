@@ -165,6 +165,10 @@ Task<Response> Api::create_sale(const Request& request) {
     const std::string who = operator_of(request);
     const auto created = co_await parts_.sales.create(*terms, created_as, who);
     if (!created && created.error().is(Errc::conflict)) co_return problem(Code::already_exists);
+    if (!created && created.error().is(Errc::invalid)) {
+        const InvalidField wrong{"payment_timeout_s", created.error().context};
+        co_return problem(wrong);
+    }
     if (!created) co_return problem(created.error());
     Response response = show_sale(created->first.id);
     if (created->second) response.status = 201;

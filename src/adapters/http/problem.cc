@@ -70,6 +70,9 @@ Row row_of(Code code) {
                 "The order's status does not allow to cancel it."};
     case Code::invalid_state:
         return {"invalid_state", 409, "Invalid state", "The sale's state does not allow this."};
+    case Code::lost_race:
+        return {"lost_race", 409, "Somebody was faster",
+                "Another buyer took the unit that you were shown. Nothing was bought; try again."};
     }
     return {"unavailable", 503, "Unavailable", ""};
 }
@@ -88,7 +91,7 @@ constexpr std::uint32_t kJitterMaxS = 2; // on top of a wait, whatever the wait
 // A sale may start in the year 9999; recipients need not read more (RFC 9111, section 1.2.2).
 constexpr std::int64_t kRetryAfterMaxS = 2'147'483'647;
 
-constexpr std::size_t kCodes = static_cast<std::size_t>(Code::invalid_state) + 1;
+constexpr std::size_t kCodes = static_cast<std::size_t>(Code::lost_race) + 1;
 
 // The bodies that never change, made on first use; they live as long as the process.
 const std::string& standing_body(Code code) {
@@ -125,6 +128,7 @@ Code code_of(PurchaseOutcome outcome) {
     case PurchaseOutcome::rate_limited: return Code::rate_limited;
     case PurchaseOutcome::overloaded: return Code::overloaded;
     case PurchaseOutcome::idempotency_mismatch: return Code::idempotency_mismatch;
+    case PurchaseOutcome::lost_race: return Code::lost_race;
     case PurchaseOutcome::unavailable:
     case PurchaseOutcome::accepted: // answers that are not refusals
     case PurchaseOutcome::replayed: break;

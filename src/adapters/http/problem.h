@@ -40,6 +40,7 @@ enum class Code : std::uint8_t {
     not_payable,
     not_cancellable,
     invalid_state,
+    lost_race,
 };
 
 [[nodiscard]] Code code_of(PurchaseOutcome outcome);

@@ -17,6 +17,7 @@ constexpr Duration kLookAgain{50};
 constexpr Duration kAskMax{5'000};
 
 using NewTopic = std::unique_ptr<rd_kafka_NewTopic_t, Destroy<rd_kafka_NewTopic_destroy>>;
+using DoomedTopic = std::unique_ptr<rd_kafka_DeleteTopic_t, Destroy<rd_kafka_DeleteTopic_destroy>>;
 using Resource =
     std::unique_ptr<rd_kafka_ConfigResource_t, Destroy<rd_kafka_ConfigResource_destroy>>;
 using AdminOptions =
@@ -288,6 +289,28 @@ Result<TopicInfo> open_topic(const Client& client, const OpenOptions& options) {
         info.min_insync = static_cast<std::uint32_t>(std::max(1, std::atoi(found->second.c_str())));
     }
     return info;
+}
+
+Result<void> delete_topic(const Client& client, const std::string& topic, Duration wait_max) {
+    const std::string doing = "deleting topic " + topic;
+    const DoomedTopic doomed(rd_kafka_DeleteTopic_new(topic.c_str()));
+    const auto options = admin_options(client, RD_KAFKA_ADMIN_OP_DELETETOPICS, wait_max);
+    const Queue queue = client.new_queue();
+    std::array<rd_kafka_DeleteTopic_t*, 1> topics = {doomed.get()};
+    rd_kafka_DeleteTopics(client.get(), topics.data(), topics.size(), options.get(), queue.get());
+    const Event event = wait_for(queue, RD_KAFKA_EVENT_DELETETOPICS_RESULT, wait_max);
+    if (event == nullptr) return fail(Errc::timeout, doing);
+    auto code = rd_kafka_event_error(event.get());
+    std::size_t count = 0;
+    const auto* result = rd_kafka_event_DeleteTopics_result(event.get());
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && result != nullptr) {
+        const auto* results = rd_kafka_DeleteTopics_result_topics(result, &count);
+        if (count > 0) code = rd_kafka_topic_result_error(results[0]);
+    }
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        return {};
+    }
+    return tl::make_unexpected(to_error(code, doing));
 }
 
 } // namespace doorbuster::kafka

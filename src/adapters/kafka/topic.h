@@ -48,4 +48,8 @@ struct Bounds { // a partition holds the positions [first, end)
 // command that mends it); warns through options.notice. `client` is a Role::reader.
 [[nodiscard]] Result<TopicInfo> open_topic(const Client& client, const OpenOptions& options);
 
+// What a benchmark made. A topic that is not there is fine.
+[[nodiscard]] Result<void> delete_topic(const Client& client, const std::string& topic,
+                                        Duration wait_max);
+
 } // namespace doorbuster::kafka

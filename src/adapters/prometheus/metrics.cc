@@ -132,6 +132,26 @@ ClientMetric batch_orders(const OrderWriter::Totals& totals) {
     return metric;
 }
 
+void add_usage(std::vector<MetricFamily>& page, const OrderStore::Usage& usage) {
+    auto statements =
+        family("doorbuster_store_statements_total",
+               "Statements sent to the order store, BEGIN and COMMIT too.", MetricType::Counter);
+    statements.metric.push_back(counter({}, usage.statements));
+    page.push_back(std::move(statements));
+    auto most = family("doorbuster_store_connections_in_use_max",
+                       "Connections to the order store at work at a time, at most so far.",
+                       MetricType::Gauge);
+    most.metric.push_back(gauge({}, static_cast<double>(usage.in_use_max)));
+    page.push_back(std::move(most));
+    auto busy = family("doorbuster_store_connection_seconds_total",
+                       "Time that connections to the order store were at work, added up.",
+                       MetricType::Counter);
+    ClientMetric seconds;
+    seconds.counter.value = static_cast<double>(usage.in_use_ns) / 1e9;
+    busy.metric.push_back(std::move(seconds));
+    page.push_back(std::move(busy));
+}
+
 void add_webhooks(std::vector<MetricFamily>& page, const WebhookDispatcher& webhooks) {
     constexpr auto relaxed = std::memory_order_relaxed;
     auto deliveries = family("doorbuster_webhook_deliveries_total",
@@ -257,6 +277,14 @@ Task<std::string> Metrics::page() {
     connections.metric.push_back(gauge({{"state", "in_use"}}, static_cast<double>(pool.in_use)));
     connections.metric.push_back(gauge({{"state", "idle"}}, static_cast<double>(pool.idle)));
     page.push_back(std::move(connections));
+
+    add_usage(page, parts_.store.usage());
+    if (parts_.redis_calls) {
+        auto calls =
+            family("doorbuster_redis_calls_total", "Commands sent to Redis.", MetricType::Counter);
+        calls.metric.push_back(counter({}, parts_.redis_calls()));
+        page.push_back(std::move(calls));
+    }
 
     auto up = family("doorbuster_backend_up", "1 while the backend answers.", MetricType::Gauge);
     for (const Readiness::Backend& backend : parts_.readiness.backends()) {

@@ -35,7 +35,8 @@ public:
         const OrderStore& store;
         const OrderTally& tally;
         const Readiness& readiness;
-        const WebhookDispatcher* webhooks = nullptr; // null: no endpoint is configured
+        const WebhookDispatcher* webhooks = nullptr;     // null: no endpoint is configured
+        std::function<std::uint64_t()> redis_calls = {}; // empty: there is no Redis
     };
     explicit Metrics(Parts parts) : parts_(std::move(parts)) {}
 

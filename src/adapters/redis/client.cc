@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -59,6 +60,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     std::size_t turn = 0; // which link is asked next when any will do
     std::minstd_rand random{std::random_device()()};
     bool is_closed = false;
+    std::atomic<std::uint64_t> calls{0}; // written by the core
 
     void start();
     void close();
@@ -171,6 +173,7 @@ Task<Result<Reply>> Client::Impl::send(std::string_view command, std::string_vie
             asking_command.append(command);
         }
         const std::string_view bytes = ask ? std::string_view(asking_command) : command;
+        calls.store(calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
         auto reply = co_await link->call(bytes, skipped, deadline);
         ask.reset();
         if (!reply) co_return reply;
@@ -368,6 +371,7 @@ Task<bool> Client::wait_until_up(Duration wait_max) {
 
 bool Client::is_up() const { return !impl_->is_closed && impl_->all_are_up(); }
 std::string Client::state() const { return impl_->state(); }
+std::uint64_t Client::calls() const { return impl_->calls.load(std::memory_order_relaxed); }
 const ClientOptions& Client::options() const { return impl_->options; }
 
 } // namespace doorbuster::redis

@@ -9,6 +9,7 @@
 
 #include <boost/asio/ssl/context.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -81,6 +82,8 @@ public:
     // "up", or what is wrong, for /readyz. No passwords.
     [[nodiscard]] std::string state() const;
     [[nodiscard]] const ClientOptions& options() const;
+    // Any thread. Commands sent so far, those of scripts and those that were redirected too.
+    [[nodiscard]] std::uint64_t calls() const;
 
 private:
     struct Impl;

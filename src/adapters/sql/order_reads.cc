@@ -205,7 +205,7 @@ Result<OrderPage> SqlOrderStore::list_orders(SaleNo sale, const OrderFilter& fil
         query += " ORDER BY id LIMIT :rows";
         select.exchange(soci::use(rows, "rows"));
         OrderPage page;
-        for (bool more = Session::execute_bound(select, query); more; more = select.fetch()) {
+        for (bool more = session.execute_bound(select, query); more; more = select.fetch()) {
             auto order = row.order();
             if (!order) return tl::make_unexpected(std::move(order.error()));
             page.orders.push_back(std::move(*order));

@@ -32,7 +32,7 @@ Result<Order> select_order(Session& session, const OrderId& id) {
     row.bind(select);
     select.exchange(soci::use(wanted, "id"));
     const std::string sql = session.text(text::select_order_columns) + " WHERE id = :id";
-    if (!Session::execute_bound(select, sql)) return fail(Errc::not_found, "order " + wanted);
+    if (!session.execute_bound(select, sql)) return fail(Errc::not_found, "order " + wanted);
     return row.order();
 }
 

@@ -24,6 +24,7 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
         Opened store(new SqlOrderStore);
         store->clock_ = options.clock;
         store->with_events_ = options.with_events;
+        store->on_stock_moved_ = options.on_stock_moved;
         store->pool_ = std::make_unique<Pool>(*url, session_options, options.pool_size);
         store->pool_->open();
         {
@@ -33,8 +34,10 @@ Result<std::unique_ptr<SqlOrderStore>> SqlOrderStore::open(OrderStoreOptions opt
             if (!ready) return tl::make_unexpected(std::move(ready.error()));
         }
         if (!session_options.is_read_only) {
-            store->writer_ = std::make_unique<Writer>(*url, store->pool_->writes(), options.clock,
-                                                      options.with_events);
+            SessionOptions counted;
+            counted.meter = &store->pool_->meter();
+            store->writer_session_ = std::make_unique<Session>(*url, counted);
+            store->writer_ = std::make_unique<Writer>(store->writer_parts(*store->writer_session_));
         }
         return store;
     });
@@ -87,6 +90,21 @@ Result<void> SqlOrderStore::bind_log(const std::string& log_id) {
 
 OrderStore::Connections SqlOrderStore::connections() const {
     return {pool_->in_use(), pool_->idle()};
+}
+
+OrderStore::Usage SqlOrderStore::usage() const { return pool_->meter().read(); }
+
+Result<StockSighting> SqlOrderStore::look_at_stock(SaleNo sale) {
+    const auto read = [&](Session& session, Attempt&) -> Result<StockSighting> {
+        const Integer no = sale.get();
+        Integer stock = 0, sold = 0, version = 0;
+        if (!session.read(text::select_stock, soci::into(stock), soci::into(sold),
+                          soci::into(version), soci::use(no, "no"))) {
+            return fail(Errc::not_found, "sale number " + std::to_string(no));
+        }
+        return StockSighting{stock, sold, version};
+    };
+    return transact(*pool_, "looking at the stock", Kind::none, read);
 }
 
 Result<void> SqlOrderStore::ping() {

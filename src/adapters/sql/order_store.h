@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,9 +27,14 @@ struct OrderStoreOptions {
     // have one; SQLite: the system's.
     const Clock* clock = nullptr;
     bool with_events = false; // write the outbox: somebody reads it
+    // Called inside an order's transaction, under a guard of the published system, when the sale's
+    // row has moved and before anything else is written. Blocking. An error rolls the transaction
+    // back; what was done here is not undone then, nor when the rest of it fails.
+    std::function<Result<void>(SaleNo, Units)> on_stock_moved = {};
 };
 
-class Pool; // pool.h
+class Pool;    // pool.h
+class Session; // session.h
 
 // An order that could not be stored, for an operator.
 struct DeadLetter {
@@ -79,6 +85,8 @@ public:
                                             std::span<const LogRecord> records,
                                             StockGuard guard) override;
 
+    [[nodiscard]] Result<StockSighting> look_at_stock(SaleNo sale) override;
+
     [[nodiscard]] Result<ChangeReport> change_orders(std::span<const OrderChange> changes) override;
     [[nodiscard]] Result<ExpiryReport> expire_due(std::size_t orders_max) override;
     [[nodiscard]] Result<std::vector<GiveBack>>
@@ -103,18 +111,23 @@ public:
     [[nodiscard]] Result<GiveBack> drop_dead_letter(const OrderId& order, const std::string& cause);
 
     [[nodiscard]] Connections connections() const override;
+    [[nodiscard]] Usage usage() const override;
     [[nodiscard]] Result<void> ping() override;
 
 private:
     friend class SqlEventOutbox; // writes to the same file, in turn
 
-    class Writer; // the writer's session; writer.cc
+    class Writer;       // stores orders; writer.h
+    struct WriterParts; // what it needs; writer.h
 
     SqlOrderStore();
+    [[nodiscard]] WriterParts writer_parts(Session& session);
 
     const Clock* clock_ = nullptr; // null: the database's
     bool with_events_ = false;
+    std::function<Result<void>(SaleNo, Units)> on_stock_moved_;
     std::unique_ptr<Pool> pool_;
+    std::unique_ptr<Session> writer_session_;
     std::unique_ptr<Writer> writer_;
 };
 

@@ -39,7 +39,7 @@ std::vector<EndpointRecord> select_endpoints(Session& session, const std::string
     select.exchange(soci::into(parked));
     const std::string sql = session.text(text::select_endpoint_columns) + "\n" + tail;
     std::vector<EndpointRecord> records;
-    for (bool more = Session::execute_bound(select, sql); more; more = select.fetch()) {
+    for (bool more = session.execute_bound(select, sql); more; more = select.fetch()) {
         record.no = no;
         record.cursor = cursor;
         record.state = static_cast<EndpointState>(state);
@@ -333,7 +333,7 @@ Result<std::vector<OutboxEvent>> SqlEventOutbox::read(std::int64_t endpoint, std
         select.exchange(soci::use(no, "endpoint"));
         select.exchange(soci::use(rows, "rows"));
         Events events;
-        bool more = Session::execute_bound(select, session.text(text::select_events));
+        bool more = session.execute_bound(select, session.text(text::select_events));
         for (; more; more = select.fetch()) {
             auto event = row.event();
             if (!event) return tl::make_unexpected(std::move(event.error()));
@@ -366,7 +366,7 @@ Result<std::vector<AsideEvent>> SqlEventOutbox::read_aside(std::int64_t endpoint
         select.exchange(soci::use(wanted, "state"));
         select.exchange(soci::use(rows, "rows"));
         Events events;
-        bool more = Session::execute_bound(select, session.text(text::select_aside_events));
+        bool more = session.execute_bound(select, session.text(text::select_aside_events));
         for (; more; more = select.fetch()) {
             auto event = row.event();
             if (!event) return tl::make_unexpected(std::move(event.error()));
@@ -459,9 +459,9 @@ Result<std::size_t> SqlEventOutbox::prune(TimePoint before, std::size_t events_m
         const Integer rows = static_cast<Integer>(events_max) + kHeldMax;
         Integer seq = 0, at = 0, is_held = 0;
         soci::statement select(session.soci());
-        bool more = Session::execute(select, session.text(text::select_prunable), soci::into(seq),
-                                     soci::into(at), soci::into(is_held), soci::use(up_to, "seq"),
-                                     soci::use(rows, "rows"));
+        bool more = session.execute(select, session.text(text::select_prunable), soci::into(seq),
+                                    soci::into(at), soci::into(is_held), soci::use(up_to, "seq"),
+                                    soci::use(rows, "rows"));
         for (; more; more = select.fetch()) {
             if (from_ms(at) >= before || old.size() >= events_max) break;
             if (is_held == 0) old.push_back(seq);

@@ -11,8 +11,10 @@ constexpr std::chrono::seconds kLeaseWaitMax{10}; // longer than any statement b
 } // namespace
 
 Pool::Pool(StoreUrl url, const SessionOptions& options, std::size_t size) : url_(std::move(url)) {
+    SessionOptions counted = options;
+    counted.meter = &meter_;
     for (std::size_t i = 0; i < std::max<std::size_t>(size, 1); ++i) {
-        sessions_.push_back(std::make_unique<Session>(url_, options));
+        sessions_.push_back(std::make_unique<Session>(url_, counted));
         free_.push_back(sessions_.back().get());
     }
 }

@@ -18,6 +18,9 @@ public:
 
     [[nodiscard]] const StoreUrl& url() const { return url_; }
     [[nodiscard]] SharedWrites& writes() { return writes_; }
+    // Of all sessions that the store has, its writer's too.
+    [[nodiscard]] UsageMeter& meter() { return meter_; }
+    [[nodiscard]] const UsageMeter& meter() const { return meter_; }
     // Opens all sessions; afterwards a session that has lost its connection opens when it is used.
     void open();
     // While nobody uses them.
@@ -32,6 +35,7 @@ private:
     void give_back(Session* session);
 
     StoreUrl url_;
+    UsageMeter meter_;
     SharedWrites writes_;
     std::vector<std::unique_ptr<Session>> sessions_;
     mutable std::mutex mutex_; // guards the rest
@@ -43,7 +47,7 @@ private:
 // Errc::unavailable; there are as many blocking threads as sessions, so that few wait long.
 class Lease {
 public:
-    explicit Lease(Pool& pool) : pool_(pool), session_(pool.take()) {}
+    explicit Lease(Pool& pool) : pool_(pool), session_(pool.take()), at_work_(pool.meter()) {}
     ~Lease() { pool_.give_back(session_); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
@@ -53,6 +57,7 @@ public:
 private:
     Pool& pool_;
     Session* session_;
+    AtWork at_work_; // not while it waits for a session
 };
 
 // transact() with a session of the pool.

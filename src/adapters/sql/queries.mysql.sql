@@ -155,6 +155,13 @@ UPDATE json_table(:many_rows, '$[*]' COLUMNS (
 STRAIGHT_JOIN orders o ON o.id = r.id AND o.status = 2
 SET o.status = 5, o.version = o.version + 1, o.due_at = NULL;
 
+-- name: refuse_orders
+UPDATE json_table(:many_rows, '$[*]' COLUMNS (
+    id CHAR(32) CHARACTER SET ascii COLLATE ascii_bin PATH '$.id'
+)) AS r
+STRAIGHT_JOIN orders o ON o.id = r.id
+SET o.status = 6, o.version = o.version + 1, o.due_at = NULL;
+
 -- name: refuse_order
 UPDATE orders SET status = 6, due_at = NULL, version = version + 1 WHERE id = :id;
 

@@ -102,6 +102,9 @@ ORDER BY expires_at LIMIT :rows FOR UPDATE SKIP LOCKED;
 UPDATE orders SET status = 5, version = version + 1
 WHERE id = ANY (CAST(:id AS TEXT[])) AND status = 2;
 
+-- name: refuse_orders
+UPDATE orders SET status = 6, version = version + 1 WHERE id = ANY (CAST(:id AS TEXT[]));
+
 -- name: insert_event
 INSERT INTO new_events (order_id, version, status, at)
 SELECT order_id, version, status, at

@@ -125,6 +125,31 @@ SET sold = sold + :units, log_accepted_orders = log_accepted_orders + :orders,
     voided_orders = voided_orders + :voided, version = version + 1
 WHERE no = :no AND version = :version AND sold + :units <= stock;
 
+-- name: select_stock
+SELECT stock, sold, version FROM sales WHERE no = :no;
+
+-- name: overwrite_stock
+UPDATE sales
+SET sold = :sold, log_accepted_orders = log_accepted_orders + 1,
+    log_accepted_units = log_accepted_units + :units, version = version + 1
+WHERE no = :no;
+
+-- name: move_seen_stock
+UPDATE sales
+SET sold = CASE WHEN sold + :units > stock THEN stock ELSE sold + :units END,
+    log_accepted_orders = log_accepted_orders + 1,
+    log_accepted_units = log_accepted_units + :units, version = version + 1
+WHERE no = :no AND version = :version;
+
+-- name: count_refused
+UPDATE sales
+SET log_accepted_orders = log_accepted_orders + :orders,
+    log_accepted_units = log_accepted_units + :units
+WHERE no = :no;
+
+-- name: refuse_orders
+UPDATE orders SET status = 6, version = version + 1 WHERE id = :id;
+
 -- name: refuse_order
 UPDATE orders SET status = 6, version = version + 1 WHERE id = :id;
 

@@ -129,7 +129,8 @@ Integer Rows::run(Session& session, const Query& query) const {
                 statement.exchange(soci::use(*numbers, *indicators, column.name));
             }
         }
-        Session::execute_bound(statement, session.text(query));
+        session.execute_bound(statement, session.text(query));
+        session.sent(size_ - 1); // once for every row
         return statement.get_affected_rows();
     }
     Integer written = 0;
@@ -137,7 +138,7 @@ Integer Rows::run(Session& session, const Query& query) const {
         const Encoded encoded = encode(session.dialect(), at);
         soci::statement statement(session.soci());
         encoded.bind(statement);
-        Session::execute_bound(statement, session.text(query));
+        session.execute_bound(statement, session.text(query));
         written += statement.get_affected_rows();
         at += encoded.rows;
     }

@@ -42,6 +42,7 @@ public:
             statement.alloc();
             statement.prepare(session.text(query));
             statement.define_and_bind();
+            session.sent(wanted.size());
             for (const Value& one : wanted) {
                 current = one;
                 for (bool more = statement.execute(true); more; more = statement.fetch()) on_row();
@@ -56,7 +57,7 @@ public:
             const Encoded encoded = rows.encode(session.dialect(), at);
             encoded.bind(statement);
             at += encoded.rows;
-            for (bool more = Session::execute_bound(statement, session.text(query)); more;
+            for (bool more = session.execute_bound(statement, session.text(query)); more;
                  more = statement.fetch()) {
                 on_row();
             }

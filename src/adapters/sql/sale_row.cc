@@ -51,7 +51,7 @@ std::vector<SaleRow> select_sales(Session& session, const std::string& tail,
     if (id) select.exchange(soci::use(wanted, "id"));
     const std::string sql = session.text(text::select_sale_columns) + "\n" + tail;
     std::vector<SaleRow> rows;
-    for (bool more = Session::execute_bound(select, sql); more; more = select.fetch()) {
+    for (bool more = session.execute_bound(select, sql); more; more = select.fetch()) {
         terms.no = SaleNo(static_cast<std::uint32_t>(no));
         terms.stock = stock;
         terms.per_user_limit = limit;

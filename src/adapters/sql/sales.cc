@@ -99,7 +99,7 @@ Result<std::pair<StoredSale, bool>> SqlOrderStore::create_sale(const SaleTerms& 
         columns.bind(insert);
         insert.exchange(soci::use(created_as, "created_as"));
         insert.exchange(soci::use(partition, "log_partition"));
-        Session::execute_bound(insert, session.text(text::insert_sale));
+        session.execute_bound(insert, session.text(text::insert_sale));
         auto made = select_sale(session, terms.id, RowLock::none);
         if (!made) return fail(Errc::io, "sale " + terms.id + " is gone at once");
         const SaleTerms& stored = made->sale.terms;
@@ -170,7 +170,7 @@ Result<StoredSale> SqlOrderStore::change_sale(const std::string& id, const Terms
             columns.bind(update);
             update.exchange(soci::use(no, "no"));
             update.exchange(soci::use(old_version, "old_version"));
-            Session::execute_bound(update, session.text(text::update_terms));
+            session.execute_bound(update, session.text(text::update_terms));
             if (update.get_affected_rows() != 1) {
                 return fail(Errc::conflict, "sale " + id + " was changed at the same time");
             }

@@ -98,6 +98,7 @@ bool Session::close_if_lost(const soci::soci_error& failure) noexcept {
 }
 
 bool Session::execute_bound(soci::statement& statement, const std::string& sql) {
+    sent(1);
     statement.alloc();
     statement.prepare(sql, soci::details::st_one_time_query);
     statement.define_and_bind();

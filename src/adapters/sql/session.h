@@ -12,6 +12,7 @@
 #include "adapters/sql/dialect.h"
 #include "adapters/sql/failure.h"
 #include "adapters/sql/store_url.h"
+#include "adapters/sql/usage_meter.h"
 #include "domain/time.h"
 #include "runtime/clock.h"
 
@@ -26,6 +27,7 @@ struct SessionOptions {
     // power cut. A batch of the writer holds the lock for far less.
     int busy_wait_s = 5;
     bool is_synced = true;
+    UsageMeter* meter = nullptr; // outlives the session; null: nobody counts
 };
 
 class Session {
@@ -78,15 +80,23 @@ public:
 
     // The query in this session's dialect.
     [[nodiscard]] std::string text(const Query& query) const { return query.of(dialect()); }
+    // Says that so many statements were sent: what runs them past this class does.
+    void sent(std::uint64_t statements) {
+        if (options_.meter != nullptr) options_.meter->sent(statements);
+    }
+    // Runs a text without parameters.
+    void command(const std::string& sql) {
+        sent(1);
+        session_ << sql;
+    }
     // Binds what is exchanged, runs the statement, fetches the first row.
     template <class... Exchanges>
-    static bool execute(soci::statement& statement, const std::string& sql,
-                        Exchanges&&... exchanges) {
+    bool execute(soci::statement& statement, const std::string& sql, Exchanges&&... exchanges) {
         (statement.exchange(std::forward<Exchanges>(exchanges)), ...);
         return execute_bound(statement, sql);
     }
     // The same with what was exchanged before.
-    static bool execute_bound(soci::statement& statement, const std::string& sql);
+    bool execute_bound(soci::statement& statement, const std::string& sql);
 
     // The moment that the store decides by: the given clock's, else the database's.
     [[nodiscard]] TimePoint now(const Clock* clock);

@@ -25,17 +25,17 @@ Transaction::Transaction(Session& session, SharedWrites& writes, Kind kind)
 
 void Transaction::begin(Kind kind) {
     if (kind == Kind::write) {
-        session_.soci() << session_.text(text::begin_write);
+        session_.command(session_.text(text::begin_write));
         return;
     }
     if (session_.dialect() == Dialect::mysql) session_.run(text::isolate_read);
-    session_.soci() << session_.text(text::begin_read);
+    session_.command(session_.text(text::begin_read));
 }
 
 Transaction::~Transaction() {
     if (is_open_ && session_.is_open()) {
         try {
-            session_.soci() << "ROLLBACK";
+            session_.command("ROLLBACK");
         } catch (const soci::soci_error& failure) {
             // SQLite: the statement that failed has rolled back already. The others: what cannot
             // even roll back is not used again.
@@ -48,7 +48,7 @@ Transaction::~Transaction() {
 void Transaction::commit() {
     if (!is_open_) return;
     is_committing_ = true;
-    session_.soci() << "COMMIT";
+    session_.command("COMMIT");
     is_open_ = false;
     if (turn_ != nullptr) std::exchange(turn_, nullptr)->give_turn_back();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "adapters/sql/dead_letter_row.h"
+#include "adapters/sql/pool.h"
 #include "adapters/sql/sale_row.h"
 #include "adapters/sql/sql_text.h"
 
@@ -27,9 +28,13 @@ void SqlOrderStore::Writer::Columns::add(const LogRecord& record, const SaleBatc
     has_expiry.push_back(is_to_be_paid ? soci::i_ok : soci::i_null);
 }
 
-SqlOrderStore::Writer::Writer(StoreUrl url, SharedWrites& writes, const Clock* clock,
-                              bool with_events)
-    : writes_(writes), clock_(clock), with_events_(with_events), session_(std::move(url), {}) {
+SqlOrderStore::Writer::Writer(WriterParts parts)
+    : session_(parts.session),
+      meter_(parts.meter),
+      writes_(parts.writes),
+      clock_(parts.clock),
+      with_events_(parts.with_events),
+      on_stock_moved_(parts.on_stock_moved) {
     if (!session_.is_shared()) session_.open();
 }
 
@@ -38,7 +43,10 @@ SqlOrderStore::Writer::~Writer() = default;
 void SqlOrderStore::Writer::adopt() { set_on_close(session_, OnClose::tidy_up); }
 
 Result<ApplyReport> SqlOrderStore::Writer::apply(LogPlace from, LogPosition next,
-                                                 std::span<const LogRecord> records) {
+                                                 std::span<const LogRecord> records,
+                                                 StockGuard guard) {
+    const AtWork at_work(meter_);
+    guard_ = guard;
     std::size_t conflicts = 0;
     for (const Way way : {Way::at_once, Way::without_duplicates, Way::one_by_one}) {
         auto report = attempt(from, next, records, way, conflicts);
@@ -68,7 +76,9 @@ SqlOrderStore::Writer::attempt(LogPlace from, LogPosition next, std::span<const 
         }
         if (way == Way::one_by_one) {
             apply_with_care(from, records, report);
-        } else if (const Outcome outcome = apply_bulk(records, way, report);
+        } else if (const Outcome outcome = guard_ == StockGuard::version_and_stock
+                                               ? apply_bulk(records, way, report)
+                                               : apply_sighted(records, report);
                    outcome != Outcome::applied) {
             is_careless = true;
             if (outcome == Outcome::stopped_by_guard) conflicts = 1; // it sent the batch back
@@ -124,6 +134,7 @@ SqlOrderStore::Writer::Sales SqlOrderStore::Writer::lock_sales(std::span<const L
     const auto on_row = [&] {
         row.is_known = true;
         row.has_letters = has_letters != 0;
+        row.barrier_before = row.barrier_epoch;
         sales[SaleNo(static_cast<std::uint32_t>(number))] = row;
     };
     Rows::each(session_, text::select_guard, "no", wanted, on_row, soci::into(number),
@@ -262,12 +273,18 @@ bool SqlOrderStore::Writer::move_stock(SaleNo no, SaleBatch& sale, Integer units
     return true;
 }
 
+SqlOrderStore::WriterParts SqlOrderStore::writer_parts(Session& session) {
+    return {session, pool_->meter(), pool_->writes(), clock_, with_events_, on_stock_moved_};
+}
+
 Result<ApplyReport> SqlOrderStore::apply(LogPlace from, LogPosition next,
                                          std::span<const LogRecord> records, StockGuard guard) {
-    switch (guard) {
-    case StockGuard::version_and_stock: return writer_->apply(from, next, records);
-    }
-    return fail(Errc::invalid, "unknown stock guard");
+    if (next != from.position) return writer_->apply(from, next, records, guard);
+    if (records.size() != 1) return fail(Errc::invalid, "one record at a time without a log");
+    return guarded(pool_->url(), "storing an order", [&]() -> Result<ApplyReport> {
+        Lease lease(*pool_);
+        return Writer(writer_parts(*lease)).apply_alone(records.front(), guard);
+    });
 }
 
 } // namespace doorbuster::sql

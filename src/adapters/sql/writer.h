@@ -1,5 +1,7 @@
-// The order writer's session: one transaction a batch, under the version guard. The partition's
-// position comes first: its row is the lock that makes a partition's writers take turns.
+// What stores orders, over one session: one transaction a batch, under a guard. The partition's
+// position comes first: its row is the lock that makes a partition's writers take turns. The order
+// writer has one for good, with a session of its own; an order that stands in no log gets one for
+// itself, on a session of the pool.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +18,24 @@
 
 namespace doorbuster::sql {
 
+struct SqlOrderStore::WriterParts { // all outlive the writer
+    Session& session;
+    UsageMeter& meter;
+    SharedWrites& writes;
+    const Clock* clock;
+    bool with_events;
+    const std::function<Result<void>(SaleNo, Units)>& on_stock_moved;
+};
+
 class SqlOrderStore::Writer {
 public:
-    Writer(StoreUrl url, SharedWrites& writes, const Clock* clock, bool with_events);
+    explicit Writer(WriterParts parts);
     ~Writer();
 
     [[nodiscard]] Result<ApplyReport> apply(LogPlace from, LogPosition next,
-                                            std::span<const LogRecord> records);
+                                            std::span<const LogRecord> records, StockGuard guard);
+    // One that stands in no log.
+    [[nodiscard]] Result<ApplyReport> apply_alone(const LogRecord& record, StockGuard guard);
     void adopt();
 
 private:
@@ -32,6 +45,7 @@ private:
         bool has_letters = false; // in dead_letters: a record of it may be there already
         Integer version = 0;
         Integer barrier_epoch = 0;
+        Integer barrier_before = 0; // as the row said
         Integer payment_timeout_ms = 0;
         Integer units = 0;
         Integer orders = 0;
@@ -56,6 +70,12 @@ private:
 
     [[nodiscard]] Outcome apply_bulk(std::span<const LogRecord> records, Way way,
                                      ApplyReport& report);
+    // The same for orders whose stock was only looked at; writer_sighted.cc.
+    [[nodiscard]] Outcome apply_sighted(std::span<const LogRecord> records, ApplyReport& report);
+    // Moves the sale's row as the guard and the sighting say; false: it stopped the order.
+    [[nodiscard]] bool move_seen_stock(const LogRecord& record, StockGuard guard);
+    void refuse_orders(std::span<const LogRecord* const> refused, const Sales& sales);
+    void count_refused(SaleNo sale, Integer orders, Integer units);
     [[nodiscard]] std::set<std::string> stored_among(std::span<const LogRecord> records);
     void apply_with_care(LogPlace from, std::span<const LogRecord> records, ApplyReport& report);
     void apply_one(SaleBatch& sale, const LogRecord& record, ApplyReport& report);
@@ -73,11 +93,14 @@ private:
                                   Integer accepted_units);
     static void report_sales(const Sales& sales, ApplyReport& report);
 
+    Session& session_;
+    UsageMeter& meter_;
     SharedWrites& writes_;
     const Clock* clock_;
     bool with_events_;
-    Session session_;
-    Integer now_ = 0; // of the batch: one moment for all of it
+    const std::function<Result<void>(SaleNo, Units)>& on_stock_moved_;
+    StockGuard guard_ = StockGuard::version_and_stock; // of the batch, as the next
+    Integer now_ = 0;                                  // one moment for all of it
     // The batch whose commit was not answered, and what it did: if the position says that it was
     // made, it is reported when it is applied again, in this call or a later one.
     struct Unknown {

@@ -25,6 +25,9 @@ void SqlOrderStore::Writer::apply_with_care(LogPlace from, std::span<const LogRe
         }
     }
     for (auto& [no, sale] : sales) {
+        // The row's version counts orders for those who look at it: it moves with nothing else.
+        const bool is_looked_at = guard_ != StockGuard::version_and_stock;
+        if (is_looked_at && sale.barrier_epoch == sale.barrier_before && sale.voided == 0) continue;
         // Keeps the last barrier; takes no units, so the guard lets it through.
         if (sale.is_known && !move_stock(no, sale, 0, 0, 0)) {
             throw StoreFailure(Errc::unavailable, "a sale changed inside the writer's transaction");
@@ -46,17 +49,17 @@ void SqlOrderStore::Writer::apply_one(SaleBatch& sale, const LogRecord& record,
         set_aside(sale, record, "the store has no sale with the number of this order", report);
         return;
     }
-    session_.soci() << "SAVEPOINT one_order";
+    session_.command("SAVEPOINT one_order");
     const SaleBatch before = sale;
     try {
         insert_or_refuse(sale, record, report);
     } catch (const soci::soci_error& failure) {
         if (kind_of(failure) != Errc::conflict) throw;
         sale = before;
-        session_.soci() << "ROLLBACK TO SAVEPOINT one_order";
+        session_.command("ROLLBACK TO SAVEPOINT one_order");
         set_aside(sale, record, failure.get_error_message(), report);
     }
-    session_.soci() << "RELEASE SAVEPOINT one_order";
+    session_.command("RELEASE SAVEPOINT one_order");
 }
 
 void SqlOrderStore::Writer::insert_or_refuse(SaleBatch& sale, const LogRecord& record,
@@ -64,7 +67,10 @@ void SqlOrderStore::Writer::insert_or_refuse(SaleBatch& sale, const LogRecord& r
     columns_.clear();
     columns_.add(record, sale, now_);
     insert_orders();
-    if (move_stock(record.sale, sale, record.quantity, 1, record.quantity)) {
+    const bool is_sighted = record.sighting && guard_ != StockGuard::version_and_stock;
+    if (is_sighted ? move_seen_stock(record, guard_)
+                   : move_stock(record.sale, sale, record.quantity, 1, record.quantity)) {
+        if (is_sighted) ++sale.version;
         insert_events();
         ++report.confirmed;
         ++sale.orders;
@@ -72,7 +78,9 @@ void SqlOrderStore::Writer::insert_or_refuse(SaleBatch& sale, const LogRecord& r
     }
     // The last line: it never fires if the rules above it hold.
     session_.run(text::refuse_order, soci::use(columns_.id[0], "id"));
-    if (!move_stock(record.sale, sale, 0, 1, record.quantity)) {
+    if (is_sighted) {
+        count_refused(record.sale, 1, record.quantity);
+    } else if (!move_stock(record.sale, sale, 0, 1, record.quantity)) {
         throw StoreFailure(Errc::unavailable, "a sale changed inside the writer's transaction");
     }
     give_back(record);

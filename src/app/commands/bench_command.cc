@@ -16,6 +16,7 @@
 #include "app/logging.h"
 #include "app/openapi.h"
 #include "app/scratch_folder.h"
+#include "app/stages/stages_command.h"
 #include "app/writer_bench.h"
 
 namespace doorbuster {
@@ -300,6 +301,7 @@ void add_bench_command(CLI::App& app, CommandContext& context) {
     add_peak(*bench, context);
     add_writer(*bench, context);
     add_expiry(*bench, context);
+    add_stages_command(*bench, context);
 }
 
 } // namespace doorbuster

@@ -12,9 +12,6 @@ Result<Config> BooksSource::load(const Environment& environment) const {
     sources.use = ConfigUse::reading;
     auto config = load_config(sources);
     if (!config) return config;
-    if (auto supported = check_supported(*config); !supported) {
-        return tl::unexpected<Error>(supported.error());
-    }
     return config;
 }
 

@@ -31,10 +31,6 @@ ConfigReading read_settings(const CommandContext& context, const ConfigFlags& fl
 // All that would keep `serve` from starting, as far as the settings alone can tell.
 std::vector<std::string> problems(const ConfigReading& reading) {
     std::vector<std::string> out = reading.errors;
-    if (const auto supported = check_supported(reading.config); !supported) {
-        std::istringstream lines(supported.error().context);
-        for (std::string line; std::getline(lines, line);) out.push_back(line);
-    }
     const IdentityConfig& identity = reading.config.identity;
     if (identity.mode == IdentityConfig::Mode::jwt && !identity.jwt_keys.empty()) {
         jwt::Options options;

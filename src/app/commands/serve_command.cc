@@ -15,6 +15,7 @@
 #include "app/logging.h"
 #include "app/openapi.h"
 #include "app/process.h"
+#include "app/strategies.h"
 
 namespace doorbuster {
 namespace {
@@ -53,10 +54,32 @@ bool announce(std::ostream& out, const std::string& url, const std::string& data
     return out.good();
 }
 
+// Loud where it matters: on the log, at every start.
+void warn_of_strategy(const Config& config) {
+    const StrategyRow& row = strategy_of(config.purchase);
+    if (!row.danger.empty()) {
+        spdlog::warn("purchase.strategy = \"{}\" {}. It is here to be measured (doorbuster bench "
+                     "stages, docs/stages.md); sell with \"reserve\"",
+                     row.name, row.danger);
+    }
+    const LimitsConfig& limits = config.limits;
+    const bool has_limits =
+        limits.per_second > 0 || limits.per_user_per_second > 0 || limits.per_ip_per_second > 0;
+    if (has_limits && !row.is_rate_limited) {
+        spdlog::warn("purchase.strategy = \"{}\" has no rate limits: [limits] is left aside",
+                     row.name);
+    }
+    if (!has_limits && config.purchase.strategy == PurchaseConfig::Strategy::limited) {
+        spdlog::warn("purchase.strategy = \"limited\" and no limit is set: without "
+                     "limits.per_second it is \"optimistic\"");
+    }
+}
+
 // `ready_out`: where to say that it is ready, as JSON; null: nowhere but in the log.
 int serve(const Config& config, std::ostream* ready_out) {
     const StopSignals signals; // before any thread is made, the logger's too
     set_up_logging(config.output);
+    warn_of_strategy(config);
     std::unique_ptr<Assembly> assembly;
     const auto open = [&]() -> Result<void> {
         auto opened = Assembly::open(config, stop_at_once);
@@ -131,9 +154,6 @@ void add_serve_command(CLI::App& app, CommandContext& context) {
         }
         const auto config = load_config(sources);
         if (!config) return context.failed(config.error());
-        if (auto supported = check_supported(*config); !supported) {
-            return context.failed(supported.error());
-        }
         context.exit_code = serve(*config, flags->as_json ? &context.out : nullptr);
     });
 }

@@ -9,6 +9,7 @@
 #include "app/kafka_log.h"
 #include "app/logging.h"
 #include "app/process.h"
+#include "app/strategies.h"
 #include "engine/order_writer.h"
 #include "runtime/clock.h"
 
@@ -82,13 +83,15 @@ void add_write_command(CLI::App& app, CommandContext& context) {
         sources.use = ConfigUse::reading; // it listens nowhere
         const auto config = load_config(sources);
         if (!config) return context.failed(config.error());
-        if (auto supported = check_supported(*config); !supported) {
-            return context.failed(supported.error());
-        }
         if (config->log.backend != LogConfig::Backend::kafka) {
             return context.failed({make_error_code(Errc::invalid),
                                    "'doorbuster write' writes what log.backend = \"kafka\" holds; "
-                                   "with \"sqlite\" `doorbuster serve` does it itself"});
+                                   "with any other `doorbuster serve` does it itself"});
+        }
+        if (strategy_of(config->purchase).stock_step != StockStep::holds) {
+            return context.failed({make_error_code(Errc::invalid),
+                                   "purchase.strategy queued has its order writer in `doorbuster "
+                                   "serve`, which raises the counters in Redis"});
         }
         context.exit_code = write(*config);
     });

@@ -33,6 +33,8 @@ constexpr std::array kRefusals{
     RefusalRow{PurchaseOutcome::rate_limited, "rate_limited", 429, true},
     RefusalRow{PurchaseOutcome::overloaded, "overloaded", 503, true},
     RefusalRow{PurchaseOutcome::unavailable, "unavailable", 503, true},
+    // Of the strategies that only look at the stock (docs/stages.md).
+    RefusalRow{PurchaseOutcome::lost_race, "lost_race", 409, false},
     // Only with a key: an earlier run bound it to another quantity. Whether that can be is asked by
     // the books.
     RefusalRow{PurchaseOutcome::idempotency_mismatch, "idempotency_mismatch", 422, false},

@@ -202,7 +202,7 @@ void Lane::settle() {
                verdict.outcome == PurchaseOutcome::replayed) {
         enter_order(verdict, latency);
     } else {
-        enter_refusal(verdict);
+        enter_refusal(verdict, latency);
     }
     const bool keep_alive = answer_.keep_alive;
     if (!reader_.drop()) {
@@ -222,6 +222,7 @@ void Lane::enter_order(const Verdict& verdict, Clock::duration latency) {
                                                          verdict.order_id, verdict.created_at);
     if (entry.is_new) {
         add(totals_.accepted, 1);
+        totals_.last_accepted = totals_.last_answer;
         totals_.accepted_latency.record(static_cast<std::uint64_t>(latency.count()));
     } else {
         ++totals_.replayed;
@@ -229,7 +230,8 @@ void Lane::enter_order(const Verdict& verdict, Clock::duration latency) {
     if (!entry.complaint.empty()) complain(LoadErrorKind::books, entry.complaint);
 }
 
-void Lane::enter_refusal(const Verdict& verdict) {
+void Lane::enter_refusal(const Verdict& verdict, Clock::duration latency) {
+    totals_.rejected_latency.record(static_cast<std::uint64_t>(latency.count()));
     ++totals_.rejected[static_cast<std::size_t>(verdict.outcome)];
     if (verdict.outcome == PurchaseOutcome::limit_reached) {
         const std::string complaint =

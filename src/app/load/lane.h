@@ -23,11 +23,13 @@ using Timer = boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<
 struct Totals {
     Histogram latency; // nanoseconds
     Histogram accepted_latency;
+    Histogram rejected_latency;
     std::uint64_t replayed = 0;
     std::uint64_t retries = 0;
     std::array<std::uint64_t, kPurchaseOutcomes> rejected{};
     Units sold_out_quantity_min = 0; // 0: nobody was told sold out
     Clock::time_point last_answer;
+    Clock::time_point last_accepted; // the epoch: none was
 
     // For the progress while it goes on; written by the owner only.
     std::atomic<std::uint64_t> attempts = 0;
@@ -64,7 +66,7 @@ private:
     void give_up(const Failure& failure);
     void settle();
     void enter_order(const Verdict& verdict, Clock::duration latency);
-    void enter_refusal(const Verdict& verdict);
+    void enter_refusal(const Verdict& verdict, Clock::duration latency);
     void complain(LoadErrorKind kind, std::string_view what);
 
     Run& run_;

@@ -240,7 +240,9 @@ LoadReport make_report(Run& run, const Crew& crew) {
     LoadReport report;
     auto latency = std::make_unique<Histogram>();
     auto accepted_latency = std::make_unique<Histogram>();
+    auto rejected_latency = std::make_unique<Histogram>();
     Clock::time_point last = run.schedule.start();
+    Clock::time_point last_accepted = last;
     load::Books::End end;
     for (const auto& worker : crew.workers()) {
         const load::Totals& totals = worker->totals();
@@ -253,7 +255,9 @@ LoadReport make_report(Run& run, const Crew& crew) {
         }
         latency->merge(totals.latency);
         accepted_latency->merge(totals.accepted_latency);
+        rejected_latency->merge(totals.rejected_latency);
         last = std::max(last, totals.last_answer);
+        last_accepted = std::max(last_accepted, totals.last_accepted);
         if (totals.sold_out_quantity_min > 0) {
             const Units smallest = totals.sold_out_quantity_min;
             end.sold_out_quantity_min = end.sold_out_quantity_min == 0
@@ -263,8 +267,14 @@ LoadReport make_report(Run& run, const Crew& crew) {
     }
     report.accepted_units = run.books.units();
     report.seconds = std::chrono::duration<double>(last - run.schedule.start()).count();
+    report.began = run.schedule.start();
+    report.seconds_to_last_accepted =
+        std::chrono::duration<double>(last_accepted - run.schedule.start()).count();
     report.latency = latency_of(*latency);
     report.accepted_latency = latency_of(*accepted_latency);
+    report.rejected_latency = latency_of(*rejected_latency);
+    report.accepted_curve = curve_of(*accepted_latency);
+    report.rejected_curve = curve_of(*rejected_latency);
     report.is_stopped = run.is_ending();
     if (run.schedule.is_open_loop() && !report.is_stopped) {
         report.unsent = run.schedule.due_count(run.plan.size()) - report.attempts;

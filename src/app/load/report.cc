@@ -50,6 +50,15 @@ std::optional<LatencyMs> latency_of(const Histogram& nanoseconds) {
                      static_cast<double>(nanoseconds.max()) * kMsPerNs};
 }
 
+std::optional<LatencyCurve> curve_of(const Histogram& nanoseconds) {
+    if (nanoseconds.count() == 0) return std::nullopt;
+    LatencyCurve curve{};
+    for (std::size_t i = 0; i < curve.size(); ++i) {
+        curve[i] = static_cast<double>(nanoseconds.percentile(kCurveQuantiles[i])) * kMsPerNs;
+    }
+    return curve;
+}
+
 std::uint64_t LoadReport::errors_total() const {
     return std::accumulate(errors.begin(), errors.end(), std::uint64_t{0});
 }
@@ -79,8 +88,9 @@ std::string to_json(const LoadReport& report) {
         R"("attempts_per_second":{:.1f},"accepted_per_second":{:.1f},)",
         report.attempts, report.accepted, rejected, report.errors_total(), report.seconds,
         report.attempts_per_second(), report.accepted_per_second());
-    out += fmt::format(R"("latency_ms":{},"accepted_latency_ms":{},)", json_of(report.latency),
-                       json_of(report.accepted_latency));
+    out += fmt::format(R"("latency_ms":{},"accepted_latency_ms":{},"rejected_latency_ms":{},)",
+                       json_of(report.latency), json_of(report.accepted_latency),
+                       json_of(report.rejected_latency));
     out += fmt::format(R"("accepted_units":{},"replayed":{},"retries":{},"unsent":{},)"
                        R"("errors_by_kind":{{{}}},"stopped":{},"examples":{},"notes":{}}})",
                        report.accepted_units, report.replayed, report.retries, report.unsent, kinds,
@@ -133,6 +143,7 @@ std::string to_table(const LoadReport& report) {
     };
     latency("all", report.latency);
     latency("accepted", report.accepted_latency);
+    latency("rejected", report.rejected_latency);
     return out;
 }
 

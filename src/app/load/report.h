@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -40,6 +41,11 @@ struct LatencyMs {
 };
 // From nanoseconds; nullopt when nothing was recorded.
 [[nodiscard]] std::optional<LatencyMs> latency_of(const Histogram& nanoseconds);
+// How the latencies are spread: in milliseconds, at each of these quantiles.
+inline constexpr std::array<double, 14> kCurveQuantiles = {
+    0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1};
+using LatencyCurve = std::array<double, kCurveQuantiles.size()>;
+[[nodiscard]] std::optional<LatencyCurve> curve_of(const Histogram& nanoseconds);
 
 struct LoadReport {
     std::uint64_t attempts = 0; // purchases that a buyer tried; a retry is not another one
@@ -48,13 +54,18 @@ struct LoadReport {
     std::uint64_t replayed = 0; // 202 again for an order that is counted, or an earlier run's
     std::array<std::uint64_t, kPurchaseOutcomes> rejected{}; // by outcome
     std::array<std::uint64_t, kLoadErrorKinds> errors{};     // by kind
-    std::uint64_t retries = 0;        // sent again with its key after a broken connection
-    std::uint64_t unsent = 0;         // open loop: due before the end, and no connection was free
-    double seconds = 0;               // from the first attempt's due time to the last answer
-    std::optional<LatencyMs> latency; // of all attempts, from when each was due
-    std::optional<LatencyMs> accepted_latency; // of accepted orders
-    std::vector<std::string> examples;         // of errors, at most 10
-    std::vector<std::string> notes;            // what else a reader should know
+    std::uint64_t retries = 0; // sent again with its key after a broken connection
+    std::uint64_t unsent = 0;  // open loop: due before the end, and no connection was free
+    double seconds = 0;        // from the first attempt's due time to the last answer
+    double seconds_to_last_accepted = 0; // the same for the last accepted order; 0: there is none
+    std::optional<LatencyMs> latency;    // of all attempts, from when each was due
+    std::optional<LatencyMs> accepted_latency;  // of accepted orders
+    std::optional<LatencyMs> rejected_latency;  // of refusals
+    std::optional<LatencyCurve> accepted_curve; // not in the documents below, as the next
+    std::optional<LatencyCurve> rejected_curve;
+    std::chrono::steady_clock::time_point began; // the first attempt; not in the documents below
+    std::vector<std::string> examples;           // of errors, at most 10
+    std::vector<std::string> notes;              // what else a reader should know
     bool is_stopped = false; // ended early, by a signal or because nothing answered
 
     [[nodiscard]] std::uint64_t errors_total() const;

@@ -1,0 +1,324 @@
+#include "app/stages/report.h"
+
+#include <array>
+#include <cmath>
+#include <fmt/format.h>
+#include <iterator>
+#include <set>
+
+#include "app/stages/report_page.h"
+#include "app/strategies.h"
+#include "app/table.h"
+#include "domain/json_text.h"
+
+namespace doorbuster::stages {
+namespace {
+
+// A figure of a round: its name in files, its title for people, and how many decimals it has there.
+struct Row {
+    std::string_view name;
+    std::string_view title;
+    int decimals;
+    double (*figure)(const Round& round);
+};
+
+double count(std::uint64_t number) { return static_cast<double>(number); }
+double latency(const std::optional<LatencyMs>& ms, double LatencyMs::*which) {
+    return ms ? (*ms).*which : 0;
+}
+
+// In the order in which they are read: what became of the orders, what it cost, how fast it was.
+constexpr std::array kRows = {
+    Row{"attempts", "attempts", 0, [](const Round& r) { return count(r.load.attempts); }},
+    Row{"yes", "yes", 0, [](const Round& r) { return count(r.load.accepted); }},
+    Row{"orders_in_store", "orders in the store", 0,
+        [](const Round& r) { return static_cast<double>(r.orders); }},
+    Row{"oversold", "oversold", 0, [](const Round& r) { return static_cast<double>(r.oversold); }},
+    Row{"yes_but_no_order", "yes but no order", 0,
+        [](const Round& r) { return static_cast<double>(r.lost); }},
+    Row{"connections_peak", "DB connections, peak", 0,
+        [](const Round& r) { return r.connections_max; }},
+    Row{"connections_mean", "DB connections, mean", 2,
+        [](const Round& r) { return r.connections_mean; }},
+    Row{"sql_statements_per_attempt", "SQL statements/attempt", 3,
+        [](const Round& r) { return r.statements_per_attempt; }},
+    Row{"redis_calls_per_attempt", "Redis calls/attempt", 3,
+        [](const Round& r) { return r.redis_per_attempt; }},
+    Row{"attempts_per_second", "attempts/s", 0,
+        [](const Round& r) { return r.load.attempts_per_second(); }},
+    Row{"yes_per_second", "yes/s", 0, [](const Round& r) { return r.yes_per_second; }},
+    Row{"yes_p50_ms", "yes p50, ms", 2,
+        [](const Round& r) { return latency(r.load.accepted_latency, &LatencyMs::p50); }},
+    Row{"yes_p99_ms", "yes p99, ms", 2,
+        [](const Round& r) { return latency(r.load.accepted_latency, &LatencyMs::p99); }},
+    Row{"yes_p999_ms", "yes p99.9, ms", 2,
+        [](const Round& r) { return latency(r.load.accepted_latency, &LatencyMs::p999); }},
+    Row{"no_p50_ms", "no p50, ms", 2,
+        [](const Round& r) { return latency(r.load.rejected_latency, &LatencyMs::p50); }},
+    Row{"no_p99_ms", "no p99, ms", 2,
+        [](const Round& r) { return latency(r.load.rejected_latency, &LatencyMs::p99); }},
+    Row{"no_p999_ms", "no p99.9, ms", 2,
+        [](const Round& r) { return latency(r.load.rejected_latency, &LatencyMs::p999); }},
+    Row{"drain_seconds", "last yes to last stored, s", 2,
+        [](const Round& r) { return r.drain_seconds; }},
+};
+
+double no_of(const Round& round, std::size_t outcome) {
+    return count(round.load.rejected[outcome]);
+}
+double errors_of(const Round& round) {
+    const auto books = static_cast<std::size_t>(LoadErrorKind::books);
+    return count(round.load.errors_total() - round.load.errors[books]);
+}
+
+// The codes that anybody was refused with.
+std::set<std::size_t> codes_of(const LoadResult& load) {
+    std::set<std::size_t> codes;
+    for (const Stage& stage : load.stages) {
+        for (const Round& round : stage.rounds) {
+            for (std::size_t i = 0; i < round.load.rejected.size(); ++i) {
+                if (round.load.rejected[i] > 0) codes.insert(i);
+            }
+        }
+    }
+    return codes;
+}
+
+std::string_view name_of(std::size_t outcome) {
+    return to_string(static_cast<PurchaseOutcome>(outcome));
+}
+
+std::string number(double value, int decimals) {
+    if (decimals == 0) return grouped(std::llround(value));
+    return fmt::format("{:.{}f}", value, decimals);
+}
+
+std::string cell(const Spread& spread, int decimals) {
+    const std::string median = number(spread.median, decimals);
+    const std::string least = number(spread.least, decimals);
+    const std::string most = number(spread.most, decimals);
+    return least == most ? median : fmt::format("{} ({}-{})", median, least, most);
+}
+
+std::string json_of(const Spread& spread) {
+    return fmt::format(R"({{"median":{:.6g},"min":{:.6g},"max":{:.6g}}})", spread.median,
+                       spread.least, spread.most);
+}
+
+void append_curve(std::string& out, std::string_view name,
+                  const std::optional<LatencyCurve>& curve) {
+    fmt::format_to(std::back_inserter(out), R"(,"{}":[)", name);
+    for (std::size_t i = 0; curve && i < curve->size(); ++i) {
+        fmt::format_to(std::back_inserter(out), "{}[{:g},{:.4g}]", i == 0 ? "" : ",",
+                       kCurveQuantiles[i], (*curve)[i]);
+    }
+    out += ']';
+}
+
+void append_curves(std::string& out, const Round& round) {
+    out += R"(,"samples":[)";
+    bool is_first = true;
+    for (const Sample& sample : round.samples) {
+        fmt::format_to(std::back_inserter(out), "{}[{:.2f},{:g},{:.0f},{:.0f},{:.0f}]",
+                       is_first ? "" : ",", sample.seconds, sample.connections, sample.orders,
+                       sample.attempts, sample.yes);
+        is_first = false;
+    }
+    out += ']';
+    append_curve(out, "yes_latency", round.load.accepted_curve);
+    append_curve(out, "no_latency", round.load.rejected_curve);
+}
+
+std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curves curves) {
+    const std::string_view danger = [&]() -> std::string_view {
+        for (const StrategyRow& row : strategies()) {
+            if (row.name == stage.strategy) return row.danger;
+        }
+        return {};
+    }();
+    std::string out = fmt::format(R"({{"strategy":{},"danger":{})",
+                                  doorbuster::quoted(stage.strategy), doorbuster::quoted(danger));
+    if (!stage.left_out.empty()) {
+        return out + fmt::format(R"(,"left_out":{}}})", doorbuster::quoted(stage.left_out));
+    }
+    fmt::format_to(std::back_inserter(out), R"(,"rounds":{})", stage.rounds.size());
+    for (const Row& row : kRows) {
+        fmt::format_to(std::back_inserter(out), R"(,"{}":{})", row.name,
+                       json_of(spread_of(stage, row.figure)));
+    }
+    out += R"(,"no":{)";
+    bool is_first = true;
+    for (const std::size_t code : codes) {
+        const auto figure = [code](const Round& round) { return no_of(round, code); };
+        fmt::format_to(std::back_inserter(out), R"({}"{}":{})", is_first ? "" : ",", name_of(code),
+                       json_of(spread_of(stage, figure)));
+        is_first = false;
+    }
+    fmt::format_to(std::back_inserter(out), R"(}},"errors":{})",
+                   json_of(spread_of(stage, errors_of)));
+    const Round& middle = middle_round(stage);
+    out += R"(,"violations":[)";
+    for (std::size_t i = 0; i < middle.violations.size(); ++i) {
+        out += (i == 0 ? "" : ",") + doorbuster::quoted(middle.violations[i]);
+    }
+    out += ']';
+    if (curves == Curves::included) append_curves(out, middle);
+    return out + '}';
+}
+
+Table table_of(const LoadResult& load) {
+    std::vector<Table::Column> columns{{"", Table::Align::left}};
+    for (const Stage& stage : load.stages) columns.push_back({stage.strategy, Table::Align::right});
+    Table table(std::move(columns));
+    const auto add = [&](std::string title, const Figure& figure, int decimals) {
+        std::vector<std::string> cells{std::move(title)};
+        for (const Stage& stage : load.stages) {
+            cells.push_back(stage.rounds.empty() ? "-" : cell(spread_of(stage, figure), decimals));
+        }
+        table.add(std::move(cells));
+    };
+    for (const Row& row : kRows) {
+        add(std::string(row.title), row.figure, row.decimals);
+        if (row.name != "yes") continue;
+        for (const std::size_t code : codes_of(load)) {
+            add(
+                fmt::format("no: {}", name_of(code)),
+                [code](const Round& round) { return no_of(round, code); }, 0);
+        }
+        add("errors", errors_of, 0);
+    }
+    return table;
+}
+
+std::string notes_of(const LoadResult& load) {
+    std::string out;
+    for (const Stage& stage : load.stages) {
+        if (stage.left_out.empty()) continue;
+        out += fmt::format("{} was left out: it {}\n", stage.strategy, stage.left_out);
+    }
+    return out;
+}
+
+} // namespace
+
+std::string to_json(const Report& report, Curves curves) {
+    std::string out = fmt::format(R"({{{},"store":{},"redis":{},"kafka":{},"rounds":{},"loads":[)",
+                                  head_json(report.head), doorbuster::quoted(report.store),
+                                  doorbuster::quoted(report.redis),
+                                  doorbuster::quoted(report.kafka), report.rounds);
+    for (std::size_t i = 0; i < report.loads.size(); ++i) {
+        const LoadResult& load = report.loads[i];
+        const LoadShape& shape = load.shape;
+        fmt::format_to(
+            std::back_inserter(out),
+            R"({}{{"load":{},"title":{},"stock":{},"buyers":{},"attempts_per_buyer":{},)"
+            R"("connections":{},"rate":{},"limit_per_second":{:g},"stages":[)",
+            i == 0 ? "" : ",", doorbuster::quoted(shape.name), doorbuster::quoted(shape.title),
+            shape.stock, shape.buyers, shape.attempts_per_buyer, shape.connections,
+            shape.rate ? fmt::format("{:g}", *shape.rate) : "null", shape.limit_per_second);
+        const auto codes = codes_of(load);
+        for (std::size_t k = 0; k < load.stages.size(); ++k) {
+            out += (k == 0 ? "" : ",") + json_of(load.stages[k], codes, curves);
+        }
+        out += "]}";
+    }
+    return out + "]}";
+}
+
+std::string to_csv(const Report& report) {
+    std::set<std::size_t> codes;
+    for (const LoadResult& load : report.loads) codes.merge(codes_of(load));
+    std::string out = "load,strategy,rounds";
+    const auto add_names = [&out](std::string_view name) {
+        fmt::format_to(std::back_inserter(out), ",{0},{0}_min,{0}_max", name);
+    };
+    for (const Row& row : kRows) add_names(row.name);
+    for (const std::size_t code : codes) add_names(fmt::format("no_{}", name_of(code)));
+    add_names("errors");
+    out += "\r\n";
+    for (const LoadResult& load : report.loads) {
+        for (const Stage& stage : load.stages) {
+            if (stage.rounds.empty()) continue;
+            fmt::format_to(std::back_inserter(out), "{},{},{}", load.shape.name, stage.strategy,
+                           stage.rounds.size());
+            const auto add = [&](const Figure& figure) {
+                const Spread spread = spread_of(stage, figure);
+                fmt::format_to(std::back_inserter(out), ",{:.6g},{:.6g},{:.6g}", spread.median,
+                               spread.least, spread.most);
+            };
+            for (const Row& row : kRows) add(row.figure);
+            for (const std::size_t code : codes) {
+                add([code](const Round& round) { return no_of(round, code); });
+            }
+            add(errors_of);
+            out += "\r\n";
+        }
+    }
+    return out;
+}
+
+std::string to_text(const Report& report) {
+    std::string out =
+        fmt::format("store {}, Redis {}, Kafka {}; medians of {} rounds, and from the "
+                    "least to the greatest where they differ\n",
+                    report.store, report.redis, report.kafka, report.rounds);
+    for (const LoadResult& load : report.loads) {
+        out += '\n' + load.shape.title + '\n' + table_of(load).text(Colour::off) + notes_of(load);
+    }
+    return out;
+}
+
+std::string to_markdown(const Report& report) {
+    std::string out = "# doorbuster bench stages\n\n" + head_markdown(report.head) +
+                      fmt::format("- store {}, Redis {}, Kafka {}\n- medians of {} rounds\n",
+                                  report.store, report.redis, report.kafka, report.rounds);
+    for (const LoadResult& load : report.loads) {
+        fmt::format_to(std::back_inserter(out), "\n## {}\n\n|  |", load.shape.title);
+        for (const Stage& stage : load.stages) out += ' ' + stage.strategy + " |";
+        out += "\n|---|";
+        for (std::size_t i = 0; i < load.stages.size(); ++i) out += "--:|";
+        out += '\n';
+        const auto add = [&](std::string_view title, const Figure& figure, int decimals) {
+            fmt::format_to(std::back_inserter(out), "| {} |", title);
+            for (const Stage& stage : load.stages) {
+                out += ' ' +
+                       (stage.rounds.empty() ? std::string("-")
+                                             : cell(spread_of(stage, figure), decimals)) +
+                       " |";
+            }
+            out += '\n';
+        };
+        for (const Row& row : kRows) {
+            add(row.title, row.figure, row.decimals);
+            if (row.name != "yes") continue;
+            for (const std::size_t code : codes_of(load)) {
+                add(
+                    fmt::format("no: {}", name_of(code)),
+                    [code](const Round& round) { return no_of(round, code); }, 0);
+            }
+            add("errors", errors_of, 0);
+        }
+        if (const std::string notes = notes_of(load); !notes.empty()) out += '\n' + notes;
+    }
+    return out;
+}
+
+Result<std::string> to_html(const Report& report) {
+    const std::string_view page = report_page();
+    if (page.empty()) {
+        return fail(Errc::invalid,
+                    "the HTML report was not built into this binary: there was no Node at build "
+                    "time (web/report/README.md)");
+    }
+    constexpr std::string_view kPlace = "\"report-data-goes-here\"";
+    const std::size_t at = page.find(kPlace);
+    if (at == std::string_view::npos) return fail(Errc::corrupt, "the report's page has no place");
+    std::string json = to_json(report, Curves::included);
+    // Inside a script element: what would end it is escaped (as JSON allows).
+    for (std::size_t i = 0; (i = json.find('<', i)) != std::string::npos;) {
+        json.replace(i, 1, "\\u003c");
+    }
+    return std::string(page.substr(0, at)) + json + std::string(page.substr(at + kPlace.size()));
+}
+
+} // namespace doorbuster::stages

@@ -1,0 +1,112 @@
+#include "app/stages/report.h"
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+#include <gtest/gtest.h>
+
+#include "app/stages/report_page.h"
+
+namespace doorbuster::stages {
+namespace {
+
+Round round(std::uint64_t yes, std::int64_t orders, double yes_per_second) {
+    Round round;
+    round.load.attempts = 100;
+    round.load.accepted = yes;
+    round.load.rejected[static_cast<std::size_t>(PurchaseOutcome::sold_out)] = 100 - yes;
+    round.load.seconds = 2;
+    round.load.accepted_latency = LatencyMs{1, 2, 3, 4, 5};
+    round.load.accepted_curve.emplace().fill(1.5);
+    round.orders = orders;
+    round.yes_per_second = yes_per_second;
+    round.lost = static_cast<std::int64_t>(yes) - orders;
+    round.samples = {{0, 1, 0, 0, 0, 0}, {0.5, 20, 10, 10, 100, 12}};
+    return round;
+}
+
+Report any_report() {
+    Report report;
+    report.head.machine = "a machine </script>";
+    report.store = "postgresql://shop";
+    report.redis = "none";
+    report.kafka = "none";
+    report.rounds = 3;
+    LoadResult load;
+    load.shape = article_load();
+    load.stages.push_back({"naive", "", {round(12, 12, 5), round(30, 30, 9), round(14, 14, 7)}});
+    load.stages.push_back({"cached", "looks at the stock in Redis: give --redis URL", {}});
+    load.stages.push_back({"queued", "", {round(40, 10, 80)}});
+    report.loads.push_back(std::move(load));
+    return report;
+}
+
+TEST(StagesReport, TakesTheMedianAndShowsTheSpread) {
+    const Report report = any_report();
+    const auto yes = [](const Round& each) { return static_cast<double>(each.load.accepted); };
+    const Spread spread = spread_of(report.loads[0].stages[0], yes);
+    EXPECT_EQ(spread.median, 14);
+    EXPECT_EQ(spread.least, 12);
+    EXPECT_EQ(spread.most, 30);
+    EXPECT_EQ(middle_round(report.loads[0].stages[0]).orders, 14);
+}
+
+TEST(StagesReport, AsJsonHoldsEveryFigureAndNoCurveUnlessAsked) {
+    const auto json = boost::json::parse(to_json(any_report(), Curves::left_out));
+    const auto& load = json.at("loads").at(0);
+    EXPECT_EQ(load.at("stock").as_int64(), 10);
+    const auto& naive = load.at("stages").at(0);
+    EXPECT_EQ(naive.at("yes").at("median").to_number<double>(), 14);
+    EXPECT_EQ(naive.at("yes").at("max").to_number<double>(), 30);
+    EXPECT_EQ(naive.at("no").at("sold_out").at("median").to_number<double>(), 86);
+    EXPECT_FALSE(naive.at("danger").as_string().empty());
+    EXPECT_FALSE(naive.as_object().contains("samples"));
+    EXPECT_TRUE(load.at("stages").at(1).as_object().contains("left_out"));
+    EXPECT_EQ(load.at("stages").at(2).at("yes_but_no_order").at("median").to_number<double>(), 30);
+    const auto curves = boost::json::parse(to_json(any_report(), Curves::included));
+    const auto& drawn = curves.at("loads").at(0).at("stages").at(0);
+    EXPECT_EQ(drawn.at("samples").as_array().size(), 2U);
+    EXPECT_EQ(drawn.at("yes_latency").as_array().size(), kCurveQuantiles.size());
+    EXPECT_TRUE(drawn.at("no_latency").as_array().empty());
+}
+
+TEST(StagesReport, AsCsvHasARowForEachStageThatRanAndAsManyCellsAsNames) {
+    const std::string csv = to_csv(any_report());
+    std::vector<std::string> lines;
+    for (std::size_t at = 0; at < csv.size();) {
+        const std::size_t end = csv.find("\r\n", at);
+        ASSERT_NE(end, std::string::npos);
+        lines.push_back(csv.substr(at, end - at));
+        at = end + 2;
+    }
+    ASSERT_EQ(lines.size(), 3U);
+    const auto commas = [](const std::string& line) { return std::ranges::count(line, ','); };
+    EXPECT_EQ(commas(lines[1]), commas(lines[0]));
+    EXPECT_EQ(commas(lines[2]), commas(lines[0]));
+    EXPECT_TRUE(lines[1].starts_with("article,naive,3,100,100,100,14,12,30,"));
+}
+
+TEST(StagesReport, ForPeopleSaysWhatWasLeftOutAndWhy) {
+    const std::string text = to_text(any_report());
+    EXPECT_NE(text.find("14 (12-30)"), std::string::npos) << text;
+    EXPECT_NE(text.find("yes but no order"), std::string::npos);
+    EXPECT_NE(text.find("cached was left out: it looks at the stock in Redis"), std::string::npos);
+    EXPECT_NE(to_markdown(any_report()).find("| no: sold_out | 86 (70-88) | - | 60 |"),
+              std::string::npos)
+        << to_markdown(any_report());
+}
+
+TEST(StagesReport, AsAPageHoldsItsFiguresAndNothingThatEndsItsScript) {
+    const auto page = to_html(any_report());
+    if (report_page().empty()) {
+        ASSERT_FALSE(page.has_value());
+        EXPECT_TRUE(page.error().is(Errc::invalid));
+        return;
+    }
+    ASSERT_TRUE(page.has_value());
+    EXPECT_NE(page->find(R"("machine":"a machine \u003c/script>")"), std::string::npos);
+    EXPECT_EQ(page->find(R"(type="application/json">"report-data-goes-here")"), std::string::npos);
+}
+
+} // namespace
+} // namespace doorbuster::stages

@@ -1,0 +1,119 @@
+// bench stages: the five published stages and ours (app/strategies.h) under the same load, on the
+// user's own engines. Each round has a server of its own and a store, keys and a topic that nobody
+// else has; nothing is left of them. Blocks; the main thread calls it.
+//
+// What is counted by whom: orders by the server's audit (it reads the store), SQL statements,
+// connections and Redis calls by the server itself (/metrics), answers and latencies by the load.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/load/load.h"
+#include "app/load/result_file.h"
+#include "app/stages/scratch.h"
+#include "base/result.h"
+
+namespace doorbuster::stages {
+
+// Who comes, and for how many units.
+struct LoadShape {
+    std::string name; // "article", "rush", "own"
+    std::string title;
+    Units stock = 0;
+    std::uint64_t buyers = 1;
+    std::uint64_t attempts_per_buyer = 1;
+    std::uint64_t connections = 1;
+    std::optional<double> rate;  // attempts a second; absent: each connection as fast as it goes
+    double limit_per_second = 0; // of the strategies with a limiter but ours; 0: none
+
+    [[nodiscard]] std::uint64_t attempts() const { return buyers * attempts_per_buyer; }
+};
+// The article's: 10 units, 300 threads that try twice.
+[[nodiscard]] LoadShape article_load();
+// A real one: 20,000 units, 200,000 attempts.
+[[nodiscard]] LoadShape rush_load();
+
+struct Options {
+    std::vector<std::string> strategies; // by name; empty: all
+    std::vector<LoadShape> loads;
+    Engines engines;
+    int rounds = 3;
+    Duration run_max{30'000};  // of a round's load; attempts that are not sent by then are not
+    std::uint64_t threads = 1; // that send
+    std::string program;       // what is measured: its file
+    std::string version;
+    std::string command; // as it was typed, without passwords
+};
+
+// What the server showed while the load ran.
+struct Sample {
+    double seconds = 0; // since the load began
+    double connections = 0;
+    double orders = 0;   // in the store, confirmed
+    double stored = 0;   // the same and refused
+    double attempts = 0; // answered so far, as the next
+    double yes = 0;
+};
+
+struct Round {
+    LoadReport load;
+    std::int64_t orders = 0;  // in the store, confirmed
+    std::int64_t refused = 0; // in the store, refused by its guard
+    Units oversold = 0;       // units of orders above the stock
+    std::int64_t lost = 0;    // told yes, and no order
+    double connections_max = 0;
+    double connections_mean = 0;
+    double statements_per_attempt = 0;
+    double redis_per_attempt = 0;
+    double yes_per_second = 0;           // until the last yes
+    double drain_seconds = 0;            // from the last yes until its order was in the store
+    std::vector<std::string> violations; // the audit's
+    std::vector<Sample> samples;
+};
+
+struct Stage {
+    std::string strategy;
+    std::string left_out; // why it did not run; empty: it did
+    std::vector<Round> rounds;
+};
+
+struct LoadResult {
+    LoadShape shape;
+    std::vector<Stage> stages;
+};
+
+struct Report {
+    ResultHead head;
+    std::string store; // for people, without password
+    std::string redis; // "none" where there is none, as the next
+    std::string kafka;
+    int rounds = 0;
+    std::vector<LoadResult> loads;
+};
+
+// The rounds' median with the least and the greatest.
+struct Spread {
+    double median = 0;
+    double least = 0;
+    double most = 0;
+};
+using Figure = std::function<double(const Round&)>;
+[[nodiscard]] Spread spread_of(const Stage& stage, const Figure& figure);
+// The round in the middle by yes a second: whose curves are drawn.
+[[nodiscard]] const Round& middle_round(const Stage& stage);
+
+using Sink = std::function<void(std::string_view step, const LoadProgress& progress)>;
+
+// Errc::invalid: the options do not go together. Errc::unavailable: an engine is away, or `stop`
+// ended it. Whatever happens, what was made is taken away.
+[[nodiscard]] Result<Report> run(const Options& options, const std::atomic<bool>& stop,
+                                 const Sink& progress);
+
+} // namespace doorbuster::stages

@@ -1,0 +1,64 @@
+// The report of `doorbuster bench stages`: everything it shows stands in the element #report-data.
+import 'uplot/dist/uPlot.min.css';
+import './style.css';
+import { charts } from './charts.js';
+import { element } from './element.js';
+import { table } from './table.js';
+
+const grouped = (number) => number.toLocaleString('en-US');
+
+function head(report) {
+  const items = [
+    ['machine', report.machine], ['version', report.version], ['command', report.command],
+    ['started', report.started_at], ['store', report.store], ['Redis', report.redis],
+    ['Kafka', report.kafka], ['rounds', report.rounds],
+  ];
+  const list = element('dl', { class: 'head' });
+  for (const [name, value] of items) {
+    if (value !== undefined) list.append(element('dt', {}, name), element('dd', {}, String(value)));
+  }
+  return list;
+}
+
+function loadSection(load) {
+  const out = [element('h2', {}, load.title)];
+  const limit = load.limit_per_second > 0
+    ? ` limited, cached and queued let ${grouped(load.limit_per_second)} attempts a second in.` : '';
+  const rate = load.rate ? `, ${grouped(load.rate)} attempts a second` : '';
+  const each = load.attempts_per_buyer === 1 ? 'one attempt each'
+    : `${grouped(load.attempts_per_buyer)} attempts each`;
+  out.push(element('p', { class: 'note' },
+    `${grouped(load.buyers)} buyers, ${each}, over ${grouped(load.connections)} connections${rate}.` +
+    limit));
+  out.push(table(load));
+  for (const stage of load.stages) {
+    if (stage.left_out) {
+      out.push(element('p', { class: 'note' }, `${stage.strategy} was left out: it ${stage.left_out}.`));
+    } else if (stage.danger) {
+      out.push(element('p', { class: 'note' }, `${stage.strategy} ${stage.danger}.`));
+    }
+  }
+  const area = element('div', { class: 'charts' });
+  out.push(area);
+  return { nodes: out, draw: () => charts(load, area) };
+}
+
+function show(report) {
+  const page = document.getElementById('report');
+  page.append(
+    element('h1', {}, 'The published stages, side by side'),
+    element('p', {}, 'Each stage sold the same stock to the same crowd, on the same engines, with a ' +
+      'server of its own. Figures are medians of the rounds; below them in small print the least ' +
+      'and the greatest. What each stage is, and why it does what it does: docs/stages.md.'),
+    head(report));
+  const draw = [];
+  for (const load of report.loads) {
+    const section = loadSection(load);
+    page.append(...section.nodes);
+    draw.push(section.draw);
+  }
+  for (const each of draw) each(); // when everything has its width
+}
+
+const data = JSON.parse(document.getElementById('report-data').textContent);
+if (typeof data === 'object') show(data);
