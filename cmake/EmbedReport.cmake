@@ -26,7 +26,7 @@ std::string_view report_page() { return {}; }
 ]] @ONLY)
     return()
   endif()
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.html ${folder}/*.js ${folder}/*.json
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.html ${folder}/*.js ${folder}/../*.json
     ${folder}/src/* ${folder}/tools/*)
   add_custom_command(OUTPUT ${out}
     COMMAND ${folder}/tools/build ${NODE} ${NPM} ${out}

@@ -235,17 +235,14 @@ bool Lifecycle::change_batch() {
         }
     }
     // Who gave units back hears it when they are: he may buy again. A payment waits for nobody.
-    const auto answer_all = [&](bool with_units) {
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            Change& change = report->changes[i];
-            const bool gave_back = change.order.status == OrderStatus::cancelled;
-            if (gave_back == with_units) answer(batch[i], std::move(change));
-        }
-    };
+    std::vector<std::size_t> with_units;
     if (options_.on_changed && !changed.empty()) options_.on_changed(changed);
-    answer_all(false);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        if (report->changes[i].order.status == OrderStatus::cancelled) with_units.push_back(i);
+        else answer(batch[i], std::move(report->changes[i]));
+    }
     give_back(report->given_back, decided_ns);
-    answer_all(true);
+    for (const std::size_t i : with_units) answer(batch[i], std::move(report->changes[i]));
     return true;
 }
 

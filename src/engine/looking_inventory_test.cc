@@ -257,9 +257,9 @@ TEST_F(LookingInventoryTest, TheDirectLogTakesNoMoreThanItsRoom) {
     small.waiting_max = 1;
     DirectLog log({store_, blocking_, tally_, clock_}, small);
     open(5);
-    ASSERT_TRUE(log.take_room());
+    ASSERT_TRUE(log.take_room(LogPartition{0}));
     EXPECT_EQ(outcome(buy(request("ann"), log)), PurchaseOutcome::overloaded);
-    log.return_room();
+    log.return_room(LogPartition{0});
     EXPECT_EQ(outcome(buy(request("ann"), log)), PurchaseOutcome::accepted);
 }
 

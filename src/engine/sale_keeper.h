@@ -91,8 +91,8 @@ private:
     [[nodiscard]] bool is_cold(SaleNo sale) const;
 
     Parts parts_;
-    AsyncLock
-        turn_; // core 0's: rounds and discoveries, which take no longer than store and inventory
+    // Core 0's: rounds and discoveries, none of which waits for a rebuild.
+    AsyncLock turn_;
     std::uint64_t looks_ = 0;    // begun
     std::deque<StoredSale> due_; // to be rebuilt, those that sell now first
     bool is_rebuilding_ = false;

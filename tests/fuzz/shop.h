@@ -100,7 +100,7 @@ public:
                   backends.blocking, 1}),
           lifecycle_(backends.cores, backends.store, inventory_, clock_, living()),
           orders_(backends.store, backends.log, *backends.writer, lifecycle_, backends.blocking),
-          auditor_(backends.cores, backends.store, backends.log, backends.log, inventory_,
+          auditor_(backends.cores, backends.store, backends.log, books_, inventory_,
                    backends.blocking),
           purchases_({clock_, inventory_, backends.log, limiter_}, OrderIdSource(0, 1), 100) {
         backends_.clear();
@@ -157,7 +157,7 @@ public:
     // Auditor does, but for the hops to another thread: nothing else moves here.
     [[nodiscard]] std::vector<SaleAudit> close_the_books() {
         backends_.heal_log();
-        const LogPosition last = backends_.log.last_enqueued();
+        const LogPosition last = backends_.log.last_enqueued(kOnlyPartition);
         if (last.get() > 0) {
             require(backends_.writer->wait_for(last, kStoreWaitMax).has_value(),
                     "the writer keeps up");
@@ -170,14 +170,15 @@ public:
             backends_.cores.at(0).context().run_one_for(std::chrono::milliseconds(1));
         }
         const auto books = backends_.store.books({});
-        require(books.has_value() && books->next == last.next(), "the store is at the log's end");
+        require(books.has_value() && books->next.at(kOnlyPartition) == last.next(),
+                "the store is at the log's end");
         std::map<SaleNo, InventoryCount> inventory;
         for (const SaleBooks& sale : books->sales) {
             const SaleNo no = sale.sale.terms.no;
             const auto count = run(inventory_.count(no, backends_.log));
             if (count) inventory[no] = *count;
         }
-        return judge(*books, {}, last, inventory);
+        return judge(*books, {}, inventory);
     }
     [[nodiscard]] FakeOrderStore& store() { return backends_.store; }
 
@@ -258,6 +259,7 @@ private:
     Lifecycle lifecycle_;
     OrderService orders_;
     OrderFeed feed_{100};
+    ReaderBooks books_{backends_.log};
     Auditor auditor_;
     PurchaseService purchases_;
     Readiness readiness_{{{"inventory", [] { return std::string("up"); }}}};

@@ -156,7 +156,8 @@ TEST_F(KafkaBroker, ATopicThatWasDeletedAndMadeAnewIsAnotherLog) {
     const std::string id = transport->id();
     delete_topic();
     OpenOptions anew = options();
-    anew.store_log_id = id; // what the store says must not bring it back
+    anew.store_log_id = id;          // what the store says must not bring it back
+    anew.wait_max = Duration(3'000); // of one try: brokers that delete and make it answer anything
     // The brokers take a moment to forget the old one.
     ASSERT_TRUE(eventually([&] {
         const auto second = KafkaTransport::open(anew);
