@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,9 +31,12 @@ CASES = {
     "payment": "payment within 15 minutes",
     "webhooks": "payment within 15 minutes, every event to a receiver",
     "expiring": "payment within 2 seconds, and nobody pays",
+    "consoles": "no payment step, 100 consoles open",
 }
 CASES_BY_DEFAULT = ("plain", "payment", "webhooks")
-PAYMENT_TIMEOUT_S = {"plain": 0, "payment": 900, "webhooks": 900, "expiring": 2}
+PAYMENT_TIMEOUT_S = {"plain": 0, "payment": 900, "webhooks": 900, "expiring": 2, "consoles": 0}
+CONSOLES = 100
+WARM_UP_SECONDS = 2
 BASE = "plain"
 
 
@@ -47,7 +51,7 @@ def parse_arguments(words):
     parser.add_argument("--threads", type=int, default=2, help="wrk's threads (2)")
     parser.add_argument("--workers", type=int, default=2, help="doorbuster's threads (2)")
     parser.add_argument("--cases", default=",".join(CASES_BY_DEFAULT),
-                        help="of " + ", ".join(CASES) + " (all but the last)")
+                        help="of " + ", ".join(CASES) + f" ({','.join(CASES_BY_DEFAULT)})")
     parser.add_argument("--binary", type=pathlib.Path,
                         default=ROOT / "build" / "release" / "doorbuster",
                         help="the doorbuster to measure (build/release/doorbuster)")
@@ -78,7 +82,6 @@ def parse_arguments(words):
             "there is no build/release/doorbuster; build it (cmake --preset release && "
             "cmake --build --preset release)"
         )
-    options.only = ["doorbuster"]  # for machine.facts
     return options
 
 
@@ -94,6 +97,25 @@ class Receiver(servers.Peer):
         with contextlib.suppress(OSError):
             pid = self.servers[-1].process.pid
             pathlib.Path(f"/proc/{pid}/autogroup").write_text("19")
+
+
+@contextlib.contextmanager
+def consoles(port, count):
+    """So many open ones, in a process of their own; each must stay open and be sent something."""
+    command = [sys.executable, HERE / "consoles.py", str(port), str(count)]
+    readers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        if readers.stdout.readline() != "open\n":
+            raise servers.Failure("the consoles could not be opened")
+        with contextlib.suppress(OSError):
+            pathlib.Path(f"/proc/{readers.pid}/autogroup").write_text("19")
+        yield
+        said, _ = readers.communicate(timeout=10)
+        if readers.returncode != 0 or int(said) == 0:
+            raise servers.Failure("a console lost its stream")
+    finally:
+        readers.kill()
+        readers.wait()
 
 
 class Shop(servers.Doorbuster):
@@ -155,16 +177,19 @@ def measure(options, scratch, round_number, case, receiver_port):
     """A fresh server, a warm-up on another sale, the measurement, checks."""
     tag = f"r{round_number:02d}"
     with Shop(scratch, options, case, receiver_port) as shop:
-        for sale, seconds in ((peers.WARM_UP_SALE, peers.WARM_UP_SECONDS),
+        for sale, seconds in ((peers.WARM_UP_SALE, WARM_UP_SECONDS),
                               (peers.SALE, options.seconds)):
             peers.open_sale_for(shop, "accepted", sale)
             shop.settle()
             pids = shop.pids()
             delivered = shop.delivered()
             server, whole = servers.cpu_seconds(pids), machine.cpu_seconds()
-            result = peers.run_wrk(
-                options, shop.url(sale), options.connections, seconds, tag + sale[0], "distinct"
-            )
+            with contextlib.ExitStack() as looking_on:
+                if case == "consoles":
+                    looking_on.enter_context(consoles(shop.port, CONSOLES))
+                result = peers.run_wrk(
+                    options, shop.url(sale), options.connections, seconds, tag + sale[0], "distinct"
+                )
             server = servers.cpu_seconds(pids) - server
             busy = machine.cpu_seconds()["busy"] - whole["busy"]
             delivered = shop.delivered() - delivered
@@ -257,7 +282,7 @@ def text_of(facts, samples, options):
 def run_all(options, words):
     started = time.monotonic()
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    facts = machine.facts(ROOT, SCRATCH, options)
+    facts = machine.facts(ROOT, SCRATCH, options, [servers.Doorbuster])
     facts["command"] = shlex.join(["bench/life/run", *words]).replace(f"{ROOT}/", "")
     samples = []
     with contextlib.ExitStack() as stack:
