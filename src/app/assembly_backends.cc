@@ -32,11 +32,10 @@ memory::RateLimits limits_of(const LimitsConfig& config) {
     return limits;
 }
 
-// Purchases that wait for the store all wait in one queue: as many as the server takes at all.
+// Purchases that go to the store themselves take turns before they come here, as many at a time as
+// it has sessions for them: beside those there is as much room for reads as ever.
 std::size_t blocking_queue_of(const Config& config) {
-    const bool is_direct = strategy_of(config.purchase).log_step == LogStep::direct;
-    return is_direct ? static_cast<std::size_t>(config.server.in_flight_max) + kBlockingQueueMax
-                     : kBlockingQueueMax;
+    return static_cast<std::size_t>(config.store.pool_size) + kBlockingQueueMax;
 }
 
 // Users and keys have the same fingerprints on every node that sells from one Redis: the store's
@@ -161,8 +160,11 @@ void Assembly::Parts::open_looking_inventory(const std::string& name) {
         look_in_store = std::make_unique<StoreStockLook>(*store, blocking);
         look = look_in_store.get();
     }
-    looking_inventory = std::make_unique<LookingInventory>(
-        LookingInventory::Parts{cores, clock, *store, operating, *look});
+    LookingInventory::Parts parts{cores, clock, *store, operating, *look};
+    if (strategy().log_step == LogStep::direct) {
+        parts.attempts_max = static_cast<std::size_t>(config.store.pool_size);
+    }
+    looking_inventory = std::make_unique<LookingInventory>(parts);
     inventory = looking_inventory.get();
 }
 

@@ -8,9 +8,13 @@ namespace {
 // A replayed answer rests on an order that was durable before its key was bound.
 const LogPosition kDurableAlready{0};
 
+constexpr Duration kMayHelpAfter{1'000}; // as PurchaseService says
+
+// One of the 503s.
 Stop refused(PurchaseOutcome reason) {
     Refusal refusal;
     refusal.reason = reason;
+    refusal.retry_after = kMayHelpAfter;
     return refusal;
 }
 
@@ -21,7 +25,9 @@ SaleTerms without_end(SaleTerms terms) {
 
 } // namespace
 
-LookingInventory::LookingInventory(Parts parts) : parts_(parts), shelves_(parts.cores.size()) {}
+LookingInventory::LookingInventory(Parts parts) : parts_(parts), shelves_(parts.cores.size()) {
+    if (parts.attempts_max) turns_.emplace(*parts.attempts_max);
+}
 
 LookingInventory::Entry* LookingInventory::find(SaleNo sale) {
     Shelf& shelf = shelves_[owner(sale).index()];
@@ -87,7 +93,7 @@ Task<Step<Reservation>> LookingInventory::reserve(const PurchaseRequest& request
     const auto claimed = co_await call_on(owner(request.sale), begin);
     if (!claimed) co_return tl::make_unexpected(claimed.error());
     if (claimed->replay) co_return *claimed->replay;
-    auto ordered = co_await look_and_order(request, *claimed, log);
+    auto ordered = co_await attempt(request, *claimed, log);
     Ending ending = Ending::ordered;
     if (!ordered) {
         const auto* refusal = std::get_if<Refusal>(&ordered.error());
@@ -96,6 +102,16 @@ Task<Step<Reservation>> LookingInventory::reserve(const PurchaseRequest& request
     auto end = [this, &request, ending] { settle(request, ending); };
     co_await call_on(owner(request.sale), end);
     co_return ordered;
+}
+
+// The published purchase is one transaction on one pooled connection, from its look to its write.
+// Whoever waited for a connection with an old look in hand would lose a race that was not there.
+Task<Step<Reservation>> LookingInventory::attempt(const PurchaseRequest& request,
+                                                  const Claim& claim, OrderLog& log) {
+    if (!turns_) co_return co_await look_and_order(request, claim, log);
+    const auto turn = co_await turns_->take(parts_.turn_wait_max);
+    if (!turn) co_return tl::make_unexpected(refused(PurchaseOutcome::overloaded));
+    co_return co_await look_and_order(request, claim, log);
 }
 
 Task<Step<Reservation>> LookingInventory::look_and_order(const PurchaseRequest& request,

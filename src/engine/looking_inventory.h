@@ -12,13 +12,16 @@
 
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "domain/stock.h"
 #include "ports/inventory.h"
 #include "ports/order_store.h"
 #include "ports/stock_look.h"
+#include "runtime/async_places.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/clock.h"
 #include "runtime/core.h"
@@ -32,17 +35,24 @@ public:
                                                   "the stock, and units that are not paid for "
                                                   "do not come back (docs/stages.md)";
 
+    // A second less than many clients wait.
+    static constexpr Duration kTurnWaitMax{9'000};
+
     struct Parts { // all outlive the inventory
         Cores& cores;
         const Clock& clock;
         OrderStore& store;
         BlockingPool& blocking;
         StockLook& look;
+        // Attempts between the beginning of their look and the end of their write, where the log
+        // is the store: as many as the store has connections for them. nullopt: as many as come.
+        std::optional<std::size_t> attempts_max = std::nullopt;
+        Duration turn_wait_max = kTurnWaitMax; // for one of these: then `overloaded`
     };
     explicit LookingInventory(Parts parts);
 
-    // Looks, and waits until the order is durable in the log: a log that is the store itself may
-    // find that somebody else was faster, `lost_race`.
+    // Waits for its turn, looks, and waits until the order is durable in the log: a log that is
+    // the store itself may find that somebody else was faster, `lost_race`.
     Task<Step<Reservation>> reserve(const PurchaseRequest& request, OrderLog& log) override;
     Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
                                                     OrderLog& log) override;
@@ -60,6 +70,9 @@ public:
     void settled(SaleNo, const OrderId&) override {}
     Task<Result<std::vector<LogRecord>>> pending(SaleNo sale, Duration older_than,
                                                  std::size_t records_max) override;
+
+    // Any thread. Attempts that wait for their turn.
+    [[nodiscard]] std::size_t waiting() const { return turns_ ? turns_->waiting() : 0; }
 
 private:
     using Prints = boost::unordered_flat_set<Fingerprint, FingerprintHash>;
@@ -94,12 +107,16 @@ private:
     void settle(const PurchaseRequest& request, Ending ending);
     [[nodiscard]] static std::unique_ptr<Entry> build(SaleImage image);
 
+    // In its turn.
+    Task<Step<Reservation>> attempt(const PurchaseRequest& request, const Claim& claim,
+                                    OrderLog& log);
     Task<Step<Reservation>> look_and_order(const PurchaseRequest& request, const Claim& claim,
                                            OrderLog& log);
     // Shows the store's row to those who look.
     Task<Result<void>> preheat(SaleNo sale);
 
     Parts parts_;
+    std::optional<AsyncPlaces> turns_;
     std::vector<Shelf> shelves_; // by core
 };
 

@@ -3,8 +3,11 @@
 // look.
 #include "engine/looking_inventory.h"
 
+#include <atomic>
+#include <deque>
 #include <functional>
 #include <gtest/gtest.h>
+#include <set>
 #include <string>
 
 #include "engine/direct_log.h"
@@ -44,9 +47,32 @@ public:
     int heated = 0;
 };
 
+// A look that takes until the test says so.
+class SlowLook final : public StockLook {
+public:
+    explicit SlowLook(OrderStore& store) : store_(store) {}
+    Task<Result<StockSighting>> look_at_units(SaleNo sale) override {
+        ++begun;
+        const auto seen = store_.look_at_stock(sale);
+        const auto held = co_await gate.take(Duration(60'000));
+        co_return seen;
+    }
+    Task<Result<void>> look_at_version(SaleNo, StockSighting&) override {
+        co_return Result<void>();
+    }
+    Task<Result<void>> preheat(SaleNo, const StockSighting&) override { co_return Result<void>(); }
+
+    AsyncPlaces gate{1};
+    std::atomic<int> begun{0};
+
+private:
+    OrderStore& store_;
+};
+
 class LookingInventoryTest : public testing::Test {
 protected:
-    void open(Units stock, Units limit = 100) {
+    void open(Units stock, Units limit = 100) { open(inventory_, stock, limit); }
+    void open(LookingInventory& inventory, Units stock, Units limit = 100) {
         SaleTerms terms;
         terms.id = "demo";
         terms.stock = stock;
@@ -57,20 +83,18 @@ protected:
         terms_ = made->first.terms;
         SaleImage image;
         image.terms = terms_;
-        auto installed = run_on(cores_.at(0), inventory_.install(std::move(image)));
+        auto installed = run_on(cores_.at(0), inventory.install(std::move(image)));
         ASSERT_TRUE(installed.has_value() && *installed);
         signals_ = *installed;
     }
     PurchaseRequest request(const std::string& user, const std::string& key = {}) {
-        user_ = user;
-        key_ = key;
         PurchaseRequest request;
         request.sale = terms_.no;
         request.order_id = ids_.make(terms_.no, kNoon);
-        request.user = user_;
-        request.user_print = prints_.of(user_);
-        request.key = key_;
-        request.key_print = prints_.of(request.user_print, key_);
+        request.user = texts_.emplace_back(user);
+        request.user_print = prints_.of(request.user);
+        request.key = texts_.emplace_back(key);
+        request.key_print = prints_.of(request.user_print, request.key);
         return request;
     }
     Step<Reservation> buy(const std::string& user, const std::string& key = {}) {
@@ -117,7 +141,7 @@ protected:
     Fingerprinter prints_{1, 2};
     SaleTerms terms_;
     std::shared_ptr<const StockSignals> signals_;
-    std::string user_, key_;
+    std::deque<std::string> texts_; // that requests refer to
 };
 
 TEST_F(LookingInventoryTest, SellsWhatThereIsAndNoMoreToOneBuyerAfterTheOther) {
@@ -234,6 +258,44 @@ TEST_F(LookingInventoryTest, HoldsNothingSoNothingCanBeTakenOutOrPaidFor) {
     const auto installed = run_on(cores_.at(0), inventory_.install(std::move(to_be_paid)));
     ASSERT_FALSE(installed.has_value());
     EXPECT_TRUE(installed.error().is(Errc::invalid));
+}
+
+// As many as the store has connections: whoever waits for one has not looked yet.
+TEST_F(LookingInventoryTest, LooksWhenItsTurnToWriteHasComeAndNotBefore) {
+    SlowLook look(store_);
+    LookingInventory inventory({cores_, clock_, store_, blocking_, look, 2});
+    open(inventory, 5);
+    auto held = look.gate.try_take();
+    const PurchaseRequest of_ann = request("ann"), of_bob = request("bob"), of_cyd = request("cyd");
+    auto ann = start_on(cores_.at(0), inventory.reserve(of_ann, direct_));
+    auto bob = start_on(cores_.at(1), inventory.reserve(of_bob, direct_));
+    ASSERT_TRUE(eventually([&] { return look.begun == 2; }));
+    auto cyd = start_on(cores_.at(1), inventory.reserve(of_cyd, direct_));
+    ASSERT_TRUE(eventually([&] { return inventory.waiting() == 1; }));
+    EXPECT_EQ(look.begun, 2);
+    held.reset();
+    const std::multiset<PurchaseOutcome> of_the_race{outcome(finish(ann)), outcome(finish(bob))};
+    EXPECT_TRUE(of_the_race.contains(PurchaseOutcome::accepted));
+    EXPECT_TRUE(of_the_race.contains(PurchaseOutcome::lost_race)) << "they looked together";
+    EXPECT_EQ(outcome(finish(cyd)), PurchaseOutcome::accepted) << "looked when one had written";
+}
+
+TEST_F(LookingInventoryTest, WhoseTurnDoesNotComeHearsOverloadedAndHoldsNothing) {
+    SlowLook look(store_);
+    LookingInventory inventory({cores_, clock_, store_, blocking_, look, 1, Duration(1)});
+    open(inventory, 5, 1);
+    auto held = look.gate.try_take();
+    const PurchaseRequest of_ann = request("ann"), of_bob = request("bob");
+    auto ann = start_on(cores_.at(0), inventory.reserve(of_ann, direct_));
+    ASSERT_TRUE(eventually([&] { return look.begun == 1; }));
+    const auto refused = run_on(cores_.at(1), inventory.reserve(of_bob, direct_));
+    EXPECT_EQ(outcome(refused), PurchaseOutcome::overloaded);
+    EXPECT_TRUE(std::get<Refusal>(refused.error()).retry_after.has_value());
+    EXPECT_EQ(look.begun, 1) << "it has not looked";
+    held.reset();
+    EXPECT_EQ(outcome(finish(ann)), PurchaseOutcome::accepted);
+    const auto again = run_on(cores_.at(1), inventory.reserve(of_bob, direct_));
+    EXPECT_EQ(outcome(again), PurchaseOutcome::accepted) << "the limit of one is not used up";
 }
 
 TEST_F(LookingInventoryTest, TheDirectLogWritesABarrierAndThoseBeforeIt) {
