@@ -1,13 +1,14 @@
-# embed_pages(OUT.cc): makes OUT.cc, which defines doorbuster::web_pages() (app/web_pages.h), of what
-# is in web/: Vite builds the pages, web/tools/embed.mjs compresses them and writes them down as
-# bytes. That needs Node.js 18 or newer and npm; without them the server is built without pages, and
-# says so at its address.
+# embed_pages(TARGET): gives TARGET doorbuster::web_pages() (app/web_pages.h) and
+# doorbuster::stages::report_page() (app/stages/report_page.h), made of what is in web/: Vite builds
+# it, web/tools/embed.mjs compresses it and writes it down as bytes. That needs Node.js 18 or newer
+# and npm; without them server and `bench stages` are built without pages, and say so.
 set(DOORBUSTER_PAGES "auto" CACHE STRING
   "Build the console and the storefront: on, off, or auto (where Node.js and npm are)")
 set_property(CACHE DOORBUSTER_PAGES PROPERTY STRINGS auto on off)
 
-function(embed_pages out)
+function(embed_pages target)
   set(web ${PROJECT_SOURCE_DIR}/web)
+  set(out ${PROJECT_BINARY_DIR}/generated/app/web_pages.cc)
   set(why_not "")
   find_program(NODE NAMES node nodejs)
   find_program(NPM npm)
@@ -31,27 +32,21 @@ function(embed_pages out)
       message(FATAL_ERROR "The pages cannot be built: ${why_not}")
     endif()
     message(STATUS "Without the console and the storefront: ${why_not}")
-    file(CONFIGURE OUTPUT ${out} CONTENT [[
-#include "app/web_pages.h"
-
-namespace doorbuster {
-
-std::span<const http::WebFile> web_pages() { return {}; }
-
-} // namespace doorbuster
-]] @ONLY)
+    target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/no_pages.cc)
     set(DOORBUSTER_HAS_PAGES OFF PARENT_SCOPE)
     return()
   endif()
 
   message(STATUS "With the console and the storefront: Node.js ${version}")
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${web}/src/* ${web}/shop/*)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS
+    ${web}/src/* ${web}/shop/* ${web}/report/* ${web}/tools/*)
   list(APPEND sources ${web}/index.html ${web}/vite.config.js ${web}/tsconfig.json
-    ${web}/package.json ${web}/package-lock.json ${web}/tools/embed.mjs ${web}/tools/build)
+    ${web}/package.json ${web}/package-lock.json)
   add_custom_command(OUTPUT ${out}
     COMMAND ${web}/tools/build ${NODE} ${NPM} ${out} ${DOORBUSTER_PAGES}
     DEPENDS ${sources}
     COMMENT "Building the console and the storefront"
     VERBATIM)
+  target_sources(${target} PRIVATE ${out})
   set(DOORBUSTER_HAS_PAGES ON PARENT_SCOPE)
 endfunction()

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vite';
 
-// One script and one style sheet, which tools/embed.mjs puts into the page itself.
+// One script and one style sheet, which ../tools/single_file.mjs puts into the page itself.
 export default defineConfig({
   build: {
     target: 'es2022',

@@ -1,9 +1,11 @@
-// node embed.mjs DIST OUT.cc: writes the files of a build, compressed ahead of time, into a C++
-// source that defines doorbuster::web_pages().
+// node embed.mjs PAGES REPORT OUT.cc: writes the files of two builds into a C++ source. The pages,
+// compressed ahead of time, become doorbuster::web_pages(); the report of `bench stages`, one file,
+// becomes doorbuster::stages::report_page().
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { extname, join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { singleFile } from './single_file.mjs';
 
 const types = {
   '.css': 'text/css; charset=utf-8',
@@ -52,7 +54,7 @@ function bytesAs(name, bytes) {
   return `{${name}, ${bytes.length}}`;
 }
 
-const [dist, out] = process.argv.slice(2);
+const [dist, report, out] = process.argv.slice(2);
 const pages = files(dist).map((file, i) => {
   const type = types[extname(file)];
   if (!type) throw new Error(`${file}: no content type for it`);
@@ -75,9 +77,15 @@ const pages = files(dist).map((file, i) => {
   return `    {${fields.join(', ')}},\n`;
 });
 
+const reportPage = Buffer.from(singleFile(report));
+if (!reportPage.includes('"report-data-goes-here"')) throw new Error('the place for the data is gone');
+console.log(`the report: ${reportPage.length} bytes`);
+const reportBytes = bytesAs('kReport', reportPage);
+
 writeFileSync(
   out,
   `// Made from web/ by web/tools/embed.mjs.
+#include "app/stages/report_page.h"
 #include "app/web_pages.h"
 
 namespace doorbuster {
@@ -90,6 +98,8 @@ ${pages.join('')}};
 } // namespace
 
 std::span<const http::WebFile> web_pages() { return kPages; }
+
+std::string_view stages::report_page() { return ${reportBytes}; }
 
 } // namespace doorbuster
 `,
