@@ -279,12 +279,7 @@ LoadReport make_report(Run& run, const Crew& crew) {
     if (run.schedule.is_open_loop() && !report.is_stopped) {
         report.unsent = run.schedule.due_count(run.plan.size()) - report.attempts;
     }
-    if (report.unsent > 0) {
-        report.notes.push_back(fmt::format(
-            "{} attempts were due before the end and not sent: no connection was free. The "
-            "latencies do not hold their wait; use more connections or a lower rate",
-            report.unsent));
-    }
+    if (report.unsent > 0) report.notes.push_back(unsent_note(report.unsent));
     if (run.has_given_up.load()) {
         report.notes.emplace_back("given up: nothing but failures came from the server for 10 s, "
                                   "or for --timeout if that is "

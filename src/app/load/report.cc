@@ -98,6 +98,12 @@ std::string to_json(const LoadReport& report) {
     return out;
 }
 
+std::string unsent_note(std::uint64_t unsent) {
+    return fmt::format("{} attempts were due before the end and not sent: no connection was free. "
+                       "The latencies do not hold their wait; use more connections or a lower rate",
+                       unsent);
+}
+
 std::string to_table(const LoadReport& report) {
     std::string out;
     const auto line = [&](std::string_view name, const std::string& value) {

@@ -76,6 +76,8 @@ struct LoadReport {
 // One JSON document (contract section 2, and more fields), without a newline at its end.
 // A latency of which there is no sample is null.
 [[nodiscard]] std::string to_json(const LoadReport& report);
+// The note about attempts that an open loop did not send.
+[[nodiscard]] std::string unsent_note(std::uint64_t unsent);
 // The table for people, several lines.
 [[nodiscard]] std::string to_table(const LoadReport& report);
 // The notes and the examples of errors, in lines; empty when there are none.

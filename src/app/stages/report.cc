@@ -30,6 +30,7 @@ double latency(const std::optional<LatencyMs>& ms, double LatencyMs::*which) {
 // In the order in which they are read: what became of the orders, what it cost, how fast it was.
 constexpr std::array kRows = {
     Row{"attempts", "attempts", 0, [](const Round& r) { return count(r.load.attempts); }},
+    Row{"unsent", "never sent", 0, [](const Round& r) { return count(r.unsent); }},
     Row{"yes", "yes", 0, [](const Round& r) { return count(r.load.accepted); }},
     Row{"orders_in_store", "orders in the store", 0,
         [](const Round& r) { return static_cast<double>(r.orders); }},
@@ -129,15 +130,46 @@ void append_curves(std::string& out, const Round& round) {
     append_curve(out, "no_latency", round.load.rejected_curve);
 }
 
-std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curves curves) {
-    const std::string_view danger = [&]() -> std::string_view {
-        for (const StrategyRow& row : strategies()) {
-            if (row.name == stage.strategy) return row.danger;
+const StrategyRow* row_of(const Stage& stage) {
+    for (const StrategyRow& row : strategies()) {
+        if (row.name == stage.strategy) return &row;
+    }
+    return nullptr;
+}
+
+double limit_of(const LoadShape& shape, const Stage& stage) {
+    const StrategyRow* row = row_of(stage);
+    return row == nullptr ? 0 : limit_of(shape, *row);
+}
+
+std::string json_of(const std::vector<std::string>& texts) {
+    std::string out = "[";
+    for (const std::string& text : texts) {
+        if (out.size() > 1) out += ',';
+        out += doorbuster::quoted(text);
+    }
+    return out + ']';
+}
+
+// Of all rounds, each with its round's number.
+std::vector<std::string> all_of(const Stage& stage, std::vector<std::string> Round::*texts) {
+    std::vector<std::string> all;
+    for (std::size_t i = 0; i < stage.rounds.size(); ++i) {
+        for (const std::string& text : stage.rounds[i].*texts) {
+            all.push_back(fmt::format("round {}: {}", i + 1, text));
         }
-        return {};
-    }();
-    std::string out = fmt::format(R"({{"strategy":{},"danger":{})",
-                                  doorbuster::quoted(stage.strategy), doorbuster::quoted(danger));
+    }
+    return all;
+}
+
+std::string json_of(const LoadShape& shape, const Stage& stage, const std::set<std::size_t>& codes,
+                    Curves curves) {
+    const StrategyRow* row = row_of(stage);
+    std::string out =
+        fmt::format(R"({{"strategy":{},"danger":{},"limit_per_second":{:g})",
+                    doorbuster::quoted(stage.strategy),
+                    doorbuster::quoted(row == nullptr ? std::string_view() : row->danger),
+                    limit_of(shape, stage));
     if (!stage.left_out.empty()) {
         return out + fmt::format(R"(,"left_out":{}}})", doorbuster::quoted(stage.left_out));
     }
@@ -157,11 +189,9 @@ std::string json_of(const Stage& stage, const std::set<std::size_t>& codes, Curv
     fmt::format_to(std::back_inserter(out), R"(}},"errors":{})",
                    json_of(spread_of(stage, errors_of)));
     const Round& middle = middle_round(stage);
-    out += R"(,"violations":[)";
-    for (std::size_t i = 0; i < middle.violations.size(); ++i) {
-        out += (i == 0 ? "" : ",") + doorbuster::quoted(middle.violations[i]);
-    }
-    out += ']';
+    fmt::format_to(std::back_inserter(out), R"(,"violations":{},"notes":{})",
+                   json_of(all_of(stage, &Round::violations)),
+                   json_of(all_of(stage, &Round::notes)));
     if (curves == Curves::included) append_curves(out, middle);
     return out + '}';
 }
@@ -190,11 +220,35 @@ Table table_of(const LoadResult& load) {
     return table;
 }
 
+// Who comes how, and who is let in: without it no figure says anything.
+std::string conditions_of(const LoadResult& load) {
+    const LoadShape& shape = load.shape;
+    const auto whole = [](std::uint64_t n) { return grouped(static_cast<std::int64_t>(n)); };
+    std::string out = fmt::format(
+        "{} buyers, {} attempt{} each, {} connections; {}\n", whole(shape.buyers),
+        whole(shape.attempts_per_buyer), shape.attempts_per_buyer == 1 ? "" : "s",
+        whole(shape.connections),
+        shape.rate ? fmt::format("{:g} attempts/s are due by the clock (open loop)", *shape.rate)
+                   : "a connection's next attempt follows the last answer (closed loop)");
+    std::string limited;
+    for (const Stage& stage : load.stages) {
+        if (limit_of(shape, stage) == 0) continue;
+        limited += (limited.empty() ? "" : ", ") + stage.strategy;
+    }
+    if (limited.empty()) return out + "rate limit: none\n";
+    return out + fmt::format("rate limit: {:g} attempts/s in {}; none in the other stages\n",
+                             shape.limit_per_second, limited);
+}
+
 std::string notes_of(const LoadResult& load) {
     std::string out;
     for (const Stage& stage : load.stages) {
-        if (stage.left_out.empty()) continue;
-        out += fmt::format("{} was left out: it {}\n", stage.strategy, stage.left_out);
+        if (!stage.left_out.empty()) {
+            out += fmt::format("{} was left out: it {}\n", stage.strategy, stage.left_out);
+        }
+        for (const std::string& note : all_of(stage, &Round::notes)) {
+            out += fmt::format("{}, {}\n", stage.strategy, note);
+        }
     }
     return out;
 }
@@ -218,7 +272,7 @@ std::string to_json(const Report& report, Curves curves) {
             shape.rate ? fmt::format("{:g}", *shape.rate) : "null", shape.limit_per_second);
         const auto codes = codes_of(load);
         for (std::size_t k = 0; k < load.stages.size(); ++k) {
-            out += (k == 0 ? "" : ",") + json_of(load.stages[k], codes, curves);
+            out += (k == 0 ? "" : ",") + json_of(shape, load.stages[k], codes, curves);
         }
         out += "]}";
     }
@@ -228,7 +282,7 @@ std::string to_json(const Report& report, Curves curves) {
 std::string to_csv(const Report& report) {
     std::set<std::size_t> codes;
     for (const LoadResult& load : report.loads) codes.merge(codes_of(load));
-    std::string out = "load,strategy,rounds";
+    std::string out = "load,strategy,rounds,rate,limit_per_second";
     const auto add_names = [&out](std::string_view name) {
         fmt::format_to(std::back_inserter(out), ",{0},{0}_min,{0}_max", name);
     };
@@ -239,8 +293,9 @@ std::string to_csv(const Report& report) {
     for (const LoadResult& load : report.loads) {
         for (const Stage& stage : load.stages) {
             if (stage.rounds.empty()) continue;
-            fmt::format_to(std::back_inserter(out), "{},{},{}", load.shape.name, stage.strategy,
-                           stage.rounds.size());
+            fmt::format_to(std::back_inserter(out), "{},{},{},{:g},{:g}", load.shape.name,
+                           stage.strategy, stage.rounds.size(), load.shape.rate.value_or(0),
+                           limit_of(load.shape, stage));
             const auto add = [&](const Figure& figure) {
                 const Spread spread = spread_of(stage, figure);
                 fmt::format_to(std::back_inserter(out), ",{:.6g},{:.6g},{:.6g}", spread.median,
@@ -263,7 +318,8 @@ std::string to_text(const Report& report) {
                     "least to the greatest where they differ\n",
                     report.store, report.redis, report.kafka, report.rounds);
     for (const LoadResult& load : report.loads) {
-        out += '\n' + load.shape.title + '\n' + table_of(load).text(Colour::off) + notes_of(load);
+        out += '\n' + load.shape.title + '\n' + conditions_of(load) +
+               table_of(load).text(Colour::off) + notes_of(load);
     }
     return out;
 }
@@ -273,7 +329,8 @@ std::string to_markdown(const Report& report) {
                       fmt::format("- store {}, Redis {}, Kafka {}\n- medians of {} rounds\n",
                                   report.store, report.redis, report.kafka, report.rounds);
     for (const LoadResult& load : report.loads) {
-        fmt::format_to(std::back_inserter(out), "\n## {}\n\n|  |", load.shape.title);
+        fmt::format_to(std::back_inserter(out), "\n## {}\n\n{}\n|  |", load.shape.title,
+                       conditions_of(load));
         for (const Stage& stage : load.stages) out += ' ' + stage.strategy + " |";
         out += "\n|---|";
         for (std::size_t i = 0; i < load.stages.size(); ++i) out += "--:|";

@@ -1,5 +1,5 @@
-// The page of `bench stages --html` as it was when this was built (web/report): draws what stands
-// in its element `report-data`. Empty where there was no Node.js to build it.
+// The page of `bench stages --html` as it was when this was built (web/report): it draws what
+// stands in its element `report-data`. Empty where there was no Node.js to build it.
 #pragma once
 
 #include <string_view>

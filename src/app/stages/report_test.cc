@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "app/stages/report_page.h"
+#include "app/strategies.h"
 
 namespace doorbuster::stages {
 namespace {
@@ -13,6 +14,7 @@ namespace {
 Round round(std::uint64_t yes, std::int64_t orders, double yes_per_second) {
     Round round;
     round.load.attempts = 100;
+    round.unsent = 500;
     round.load.accepted = yes;
     round.load.rejected[static_cast<std::size_t>(PurchaseOutcome::sold_out)] = 100 - yes;
     round.load.seconds = 2;
@@ -83,7 +85,7 @@ TEST(StagesReport, AsCsvHasARowForEachStageThatRanAndAsManyCellsAsNames) {
     const auto commas = [](const std::string& line) { return std::ranges::count(line, ','); };
     EXPECT_EQ(commas(lines[1]), commas(lines[0]));
     EXPECT_EQ(commas(lines[2]), commas(lines[0]));
-    EXPECT_TRUE(lines[1].starts_with("article,naive,3,100,100,100,14,12,30,"));
+    EXPECT_TRUE(lines[1].starts_with("article,naive,3,0,0,100,100,100,500,500,500,14,12,30,"));
 }
 
 TEST(StagesReport, ForPeopleSaysWhatWasLeftOutAndWhy) {
@@ -94,6 +96,41 @@ TEST(StagesReport, ForPeopleSaysWhatWasLeftOutAndWhy) {
     EXPECT_NE(to_markdown(any_report()).find("| no: sold_out | 86 (70-88) | - | 60 |"),
               std::string::npos)
         << to_markdown(any_report());
+}
+
+TEST(StagesReport, SaysInEachFormWhoIsLimitedAndWhatWasNeverSent) {
+    Report report = any_report();
+    report.loads[0].shape = rush_load();
+    report.loads[0].stages.push_back({"limited", "", {round(5, 5, 1)}});
+    report.loads[0].stages.back().rounds[0].notes = {"given up"};
+    const std::string limit = "rate limit: 200 attempts/s in limited; none in the other stages";
+    const std::string rate = "10000 attempts/s are due by the clock";
+    for (const std::string& text : {to_text(report), to_markdown(report)}) {
+        EXPECT_NE(text.find(limit), std::string::npos) << text;
+        EXPECT_NE(text.find(rate), std::string::npos) << text;
+        EXPECT_NE(text.find("never sent"), std::string::npos) << text;
+        EXPECT_NE(text.find("limited, round 1: given up"), std::string::npos) << text;
+    }
+    EXPECT_NE(to_csv(report).find("rush,limited,1,10000,200,"), std::string::npos);
+    const auto json = boost::json::parse(to_json(report, Curves::left_out));
+    const auto& stages = json.at("loads").at(0).at("stages");
+    EXPECT_EQ(stages.at(0).at("limit_per_second").to_number<double>(), 0);
+    EXPECT_EQ(stages.at(0).at("unsent").at("median").to_number<double>(), 500);
+    EXPECT_EQ(stages.at(3).at("limit_per_second").to_number<double>(), 200);
+    EXPECT_EQ(stages.at(3).at("notes").at(0).as_string(), "round 1: given up");
+}
+
+TEST(StagesLoads, LimitOnlyTheLimitedStageUnlessALimitIsAskedFor) {
+    LoadShape shape = rush_load();
+    const auto limits = [&shape] {
+        std::vector<double> all;
+        for (const StrategyRow& row : strategies()) all.push_back(limit_of(shape, row));
+        return all;
+    };
+    EXPECT_EQ(limits(), (std::vector<double>{0, 0, 200, 0, 0, 0}));
+    shape.limits_all = true;
+    shape.limit_per_second = 7;
+    EXPECT_EQ(limits(), (std::vector<double>{0, 0, 7, 7, 7, 0}));
 }
 
 TEST(StagesReport, AsAPageHoldsItsFiguresAndNothingThatEndsItsScript) {

@@ -21,7 +21,10 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 
+// Often at first, for a load that is over in a moment.
 constexpr std::chrono::milliseconds kSampleEvery{100};
+constexpr std::chrono::milliseconds kFirstSampleEvery{20};
+constexpr std::chrono::seconds kFirstSamplesFor{3};
 constexpr std::chrono::milliseconds kDrainLookEvery{20};
 // `queued` stores each lost order as refused; a hundred thousand of them take a while.
 constexpr std::chrono::seconds kDrainMax{300};
@@ -47,7 +50,11 @@ double orders_of(const MetricsPage& page, std::string_view status) {
 // Looks at the server while a load runs, on a thread of its own.
 class Sampler {
 public:
-    explicit Sampler(std::string url) : url_(std::move(url)), thread_([this] { work(); }) {}
+    // The first sample is taken when this returns: what there was before the load.
+    explicit Sampler(HttpClient http) : http_(std::move(http)) {
+        take();
+        thread_ = std::thread([this] { work(); });
+    }
     ~Sampler() { stop(); }
     Sampler(const Sampler&) = delete;
     Sampler& operator=(const Sampler&) = delete;
@@ -56,11 +63,14 @@ public:
         const std::lock_guard lock(mutex_);
         progress_ = progress;
     }
-    // Their times count from `began`.
+    // Their times count from `began`; the last one before is the one of second 0.
     [[nodiscard]] std::vector<Sample> finish(Steady::time_point began) {
         stop();
         const double early = std::chrono::duration<double>(began - start_).count();
         for (Sample& sample : samples_) sample.seconds -= early;
+        const auto first = std::ranges::find_if(samples_, [](auto& s) { return s.seconds >= 0; });
+        if (first - samples_.begin() > 1) samples_.erase(samples_.begin(), first - 1);
+        if (!samples_.empty()) samples_[0].seconds = std::max(samples_[0].seconds, 0.0);
         return std::exchange(samples_, {});
     }
 
@@ -70,27 +80,28 @@ private:
         if (thread_.joinable()) thread_.join();
     }
     void work() {
-        auto http = HttpClient::create({.url = url_, .timeout = kCallMax});
-        if (!http) return;
-        for (bool is_last = false; !is_last;) {
-            is_last = is_over_.load();
-            const auto page = read_metrics(*http);
-            if (page) {
-                const std::lock_guard lock(mutex_);
-                Sample sample;
-                sample.seconds = seconds_since(start_);
-                sample.connections = page->sum("doorbuster_store_connections", R"(state="in_use")");
-                sample.orders = orders_of(*page, R"(status="confirmed")");
-                sample.stored = sample.orders + orders_of(*page, R"(status="refused")");
-                sample.attempts = static_cast<double>(progress_.attempts);
-                sample.yes = static_cast<double>(progress_.accepted);
-                samples_.push_back(sample);
-            }
-            if (!is_last) std::this_thread::sleep_for(kSampleEvery); // poll: a curve over time
+        while (!is_over_.load()) {
+            const bool is_young = Steady::now() < start_ + kFirstSamplesFor;
+            // poll: a curve over time
+            std::this_thread::sleep_for(is_young ? kFirstSampleEvery : kSampleEvery);
+            take(); // once more after the end
         }
     }
+    void take() {
+        const auto page = read_metrics(http_);
+        if (!page) return;
+        const std::lock_guard lock(mutex_);
+        Sample sample;
+        sample.seconds = seconds_since(start_);
+        sample.connections = page->sum("doorbuster_store_connections", R"(state="in_use")");
+        sample.orders = orders_of(*page, R"(status="confirmed")");
+        sample.stored = sample.orders + orders_of(*page, R"(status="refused")");
+        sample.attempts = static_cast<double>(progress_.attempts);
+        sample.yes = static_cast<double>(progress_.accepted);
+        samples_.push_back(sample);
+    }
 
-    std::string url_;
+    HttpClient http_; // the thread's, once it runs
     Steady::time_point start_ = Steady::now();
     std::atomic<bool> is_over_{false};
     std::mutex mutex_; // guards the next
@@ -139,10 +150,8 @@ private:
             all.emplace_back("DOORBUSTER_KAFKA_TOPIC", scratch.name());
             all.emplace_back("DOORBUSTER_KAFKA_GROUP", scratch.name());
         }
-        // Ours needs none: a no costs the database nothing.
-        if (strategy_.is_rate_limited && !is_ours && shape_.limit_per_second > 0) {
-            all.emplace_back("DOORBUSTER_LIMITS_PER_SECOND",
-                             fmt::format("{:g}", shape_.limit_per_second));
+        if (const double limit = limit_of(shape_, strategy_); limit > 0) {
+            all.emplace_back("DOORBUSTER_LIMITS_PER_SECOND", fmt::format("{:g}", limit));
         }
         return all;
     }
@@ -170,13 +179,16 @@ private:
         const auto start = Steady::now();
         Round round;
         {
-            Sampler sampler(url_);
+            auto http_of_sampler = HttpClient::create({.url = url_, .timeout = kCallMax});
+            if (!http_of_sampler) return tl::make_unexpected(std::move(http_of_sampler.error()));
+            Sampler sampler(std::move(*http_of_sampler));
             auto load = run_load(load_options(), stop_, [&](const LoadProgress& now) {
                 sampler.note(now);
                 if (progress) progress(step, now);
             });
             if (!load) return tl::make_unexpected(std::move(load.error()));
             round.load = std::move(*load);
+            take_notes(round);
             if (stop_.load()) return fail(Errc::unavailable, "stopped");
             const auto drained = wait_for_writer(*http);
             if (!drained) return tl::make_unexpected(drained.error());
@@ -253,6 +265,15 @@ private:
             if (stop_.load()) return fail(Errc::unavailable, "stopped");
             if (Steady::now() > until) return fail(Errc::timeout, "the order writer does not end");
             std::this_thread::sleep_for(kDrainLookEvery); // poll: the writer's end
+        }
+    }
+
+    void take_notes(Round& round) const {
+        const LoadReport& load = round.load;
+        round.unsent = shape_.attempts() - load.attempts;
+        for (const std::string& note : load.notes) {
+            // That is a row of its own.
+            if (load.unsent == 0 || note != unsent_note(load.unsent)) round.notes.push_back(note);
         }
     }
 
@@ -351,8 +372,15 @@ LoadShape rush_load() {
     shape.stock = 20'000;
     shape.buyers = 200'000;
     shape.connections = 256;
+    shape.rate = 10'000;
     shape.limit_per_second = 200;
     return shape;
+}
+
+double limit_of(const LoadShape& shape, const StrategyRow& strategy) {
+    if (!strategy.is_rate_limited || strategy.stock_step == StockStep::holds) return 0;
+    const bool is_limited_stage = strategy.strategy == PurchaseConfig::Strategy::limited;
+    return is_limited_stage || shape.limits_all ? shape.limit_per_second : 0;
 }
 
 Spread spread_of(const Stage& stage, const Figure& figure) {

@@ -20,6 +20,10 @@
 #include "app/stages/scratch.h"
 #include "base/result.h"
 
+namespace doorbuster {
+struct StrategyRow;
+}
+
 namespace doorbuster::stages {
 
 // Who comes, and for how many units.
@@ -30,15 +34,24 @@ struct LoadShape {
     std::uint64_t buyers = 1;
     std::uint64_t attempts_per_buyer = 1;
     std::uint64_t connections = 1;
-    std::optional<double> rate;  // attempts a second; absent: each connection as fast as it goes
-    double limit_per_second = 0; // of the strategies with a limiter but ours; 0: none
+    // Attempts a second, due by the clock (open loop); absent: each connection sends its next
+    // attempt when the last is answered.
+    std::optional<double> rate;
+    double limit_per_second = 0; // of `limited`; 0: none
+    // `cached` and `queued` have that limit, too. By default they have none, so that their figures
+    // show them and not the limit.
+    bool limits_all = false;
 
     [[nodiscard]] std::uint64_t attempts() const { return buyers * attempts_per_buyer; }
 };
 // The article's: 10 units, 300 threads that try twice.
 [[nodiscard]] LoadShape article_load();
-// A real one: 20,000 units, 200,000 attempts.
+// A real one: 20,000 units, 200,000 attempts, 10,000 a second, whatever the answers do: a crowd
+// does not wait for each other.
 [[nodiscard]] LoadShape rush_load();
+// The limit that a stage has under a load, in attempts a second; 0: none. Ours has never one: a no
+// costs the database nothing.
+[[nodiscard]] double limit_of(const LoadShape& shape, const StrategyRow& strategy);
 
 struct Options {
     std::vector<std::string> strategies; // by name; empty: all
@@ -64,6 +77,7 @@ struct Sample {
 
 struct Round {
     LoadReport load;
+    std::uint64_t unsent = 0; // attempts of the load that were left when its time was over
     std::int64_t orders = 0;  // in the store, confirmed
     std::int64_t refused = 0; // in the store, refused by its guard
     Units oversold = 0;       // units of orders above the stock
@@ -75,6 +89,7 @@ struct Round {
     double yes_per_second = 0;           // until the last yes
     double drain_seconds = 0;            // from the last yes until its order was in the store
     std::vector<std::string> violations; // the audit's
+    std::vector<std::string> notes;      // the load's, but for that of the unsent
     std::vector<Sample> samples;
 };
 

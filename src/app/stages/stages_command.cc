@@ -54,8 +54,14 @@ std::vector<LoadShape> loads_of(const Flags& flags) {
     }
     for (LoadShape& load : loads) {
         load.connections = flags.connections.value_or(load.connections);
-        if (flags.rate) load.rate = flags.rate;
+        // The article's threads wait for their answers, unless that load alone is asked for.
+        const bool keeps_its_pace = load.name == "article" && loads.size() > 1;
+        if (flags.rate && !keeps_its_pace) {
+            load.rate.reset();
+            if (*flags.rate > 0) load.rate = flags.rate;
+        }
         load.limit_per_second = flags.limit.value_or(load.limit_per_second);
+        load.limits_all = flags.limit.has_value();
     }
     return loads;
 }
@@ -160,11 +166,14 @@ void add_stages_command(CLI::App& bench, CommandContext& context) {
         ->check(CLI::Range(std::uint64_t{1}, kLoadConnectionsMax));
     command
         ->add_option("--rate", flags->rate,
-                     "Attempts a second (open loop), instead of as fast as answers come")
-        ->check(CLI::Range(0.001, 1e7));
+                     "Attempts a second of the rush or a load of your own, due by the clock (open "
+                     "loop; 10000); 0: each connection as fast as its answers come, as in the "
+                     "article's load")
+        ->check(CLI::Range(0.0, 1e7));
     command
         ->add_option("--limit", flags->limit,
-                     "limits.per_second of limited, cached and queued (100; rush 200); 0: none")
+                     "limits.per_second of limited, cached and queued; 0: none (limited alone: "
+                     "100, rush 200)")
         ->check(CLI::Range(0.0, 1e9));
     command
         ->add_option("--seconds", flags->seconds,

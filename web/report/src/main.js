@@ -22,9 +22,14 @@ function head(report) {
 
 function loadSection(load) {
   const out = [element('h2', {}, load.title)];
-  const limit = load.limit_per_second > 0
-    ? ` limited, cached and queued let ${grouped(load.limit_per_second)} attempts a second in.` : '';
-  const rate = load.rate ? `, ${grouped(load.rate)} attempts a second` : '';
+  const limited = load.stages.filter((stage) => stage.limit_per_second > 0);
+  const limit = limited.length > 0
+    ? ` Rate limit: ${grouped(load.limit_per_second)} attempts a second in ` +
+      `${limited.map((stage) => stage.strategy).join(', ')}; none in the other stages.`
+    : ' Rate limit: none.';
+  const rate = load.rate
+    ? `; ${grouped(load.rate)} attempts a second are due by the clock, whatever the answers do`
+    : '; each sends its next attempt when the last is answered';
   const each = load.attempts_per_buyer === 1 ? 'one attempt each'
     : `${grouped(load.attempts_per_buyer)} attempts each`;
   out.push(element('p', { class: 'note' },
@@ -36,6 +41,9 @@ function loadSection(load) {
       out.push(element('p', { class: 'note' }, `${stage.strategy} was left out: it ${stage.left_out}.`));
     } else if (stage.danger) {
       out.push(element('p', { class: 'note' }, `${stage.strategy} ${stage.danger}.`));
+    }
+    for (const note of stage.notes ?? []) {
+      out.push(element('p', { class: 'note' }, `${stage.strategy}, ${note}.`));
     }
   }
   const area = element('div', { class: 'charts' });

@@ -4,6 +4,7 @@ import { element } from './element.js';
 // name, title, decimals, and what makes a figure bad news.
 const FIRST = [
   ['attempts', 'attempts', 0],
+  ['unsent', 'never sent', 0],
   ['yes', 'yes', 0],
 ];
 const REST = [
