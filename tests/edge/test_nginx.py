@@ -1,5 +1,6 @@
 """nginx before doorbuster, with deploy/nginx as it is shipped: each of its rules by itself."""
 
+import re
 import socket
 import time
 
@@ -325,6 +326,22 @@ def test_what_is_for_administrators_is_not_there(edge):
             answer = edge.call(method, target, headers, body if method == "POST" else None)
             contract.expect(answer, 404, "not_found")
     assert edge.call("GET", "/openapi.yaml").status == 200
+
+
+def test_the_storefront_comes_with_all_that_it_loads(edge):
+    sale = edge.server.create_sale(1)
+    page = edge.server.call("GET", f"/shop/{sale}", check=False)
+    if page.status != 200:
+        pytest.skip("this server was built without pages")
+    assets = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page.text)
+    assert len(assets) > 1, page.text
+    for target in (f"/shop/{sale}", *assets):
+        answer = edge.call("GET", target, check=False)
+        own = edge.server.call("GET", target, check=False)
+        assert (answer.status, answer.text) == (200, own.text), target
+        for name in ("content-type", "cache-control", "content-security-policy", "etag"):
+            assert answer.header(name) == own.header(name), (target, name)
+    contract.expect(edge.call("GET", "/assets/nothing.js"), 404, "not_found")
 
 
 def test_what_nginx_refuses_has_the_contracts_form(edge):
