@@ -190,6 +190,51 @@ test.describe('nobody knows', () => {
   });
 });
 
+test.describe('an order that there is', () => {
+  test('is not made twice by a press in a tab that has not heard of it', async ({
+    server,
+    page,
+    context,
+  }) => {
+    await openShop(server, page);
+    const other = await context.newPage();
+    await other.addInitScript(() => {
+      addEventListener('storage', (event) => event.stopImmediatePropagation());
+    });
+    const keys = keysOf(other);
+    await other.goto(`${server.url}/shop/shoes?user=ada`);
+    await expect(headline(other)).toHaveText('The sale is open.');
+    await buy(page).click();
+    await expect(headline(page)).toHaveText('It is yours.');
+    await expect(buy(other)).toHaveText('Buy now');
+    await buy(other).click();
+    await expect(headline(other)).toHaveText('It is yours.');
+    expect(keys).toEqual([]);
+    expect(await server.orders('shoes')).toHaveLength(1);
+  });
+
+  test('is not made twice by a press before it is shown', async ({ server, page }) => {
+    await openShop(server, page, { payment_timeout_s: 600 });
+    await buy(page).click();
+    await expect(page.getByTestId('order-status')).toHaveText('confirmed');
+    let goOn;
+    const isTime = new Promise((done) => {
+      goOn = done;
+    });
+    await page.route('**/v1/orders/*/events', async (route) => {
+      await isTime;
+      await route.continue();
+    });
+    const keys = keysOf(page);
+    await page.reload();
+    await expect(buy(page)).toHaveText('One moment…');
+    await buy(page).evaluate((button) => button.click());
+    goOn();
+    await expect(page.getByTestId('order-status')).toHaveText('confirmed');
+    expect(keys).toEqual([]);
+  });
+});
+
 test('what one buyer began is not gone on with for another', async ({ server, page }) => {
   await openShop(server, page);
   const sent = [];

@@ -13,7 +13,7 @@ export class ServerClock {
 
   // An answer that carried the server's time, and when its request left and the answer came, in
   // performance.now(). The quickest round trip tells the time best, as long as the others can be
-  // right as well: if not, one of the clocks has jumped or stood still.
+  // right as well: if not, a clock has jumped or stood still, or the one behind had rested somewhere.
   learn(serverTime: string, leftAt: number, cameAt: number): void {
     const time = Date.parse(serverTime);
     if (Number.isNaN(time) || leftAt < this.doubtedAt) return;
@@ -21,8 +21,10 @@ export class ServerClock {
     const offset = time - (leftAt + cameAt) / 2;
     const ahead = offset - this.offsetMs;
     const tolerated = (roundTrip + this.roundTripMs) / 2;
-    const isBetter = roundTrip <= this.roundTripMs || cameAt - this.sampledAt > kSampleAgeMaxMs;
-    if (!isBetter && ahead <= tolerated && ahead >= -tolerated - kStaleMs) return;
+    if (cameAt - this.sampledAt <= kSampleAgeMaxMs) {
+      if (Math.abs(ahead) <= tolerated && roundTrip > this.roundTripMs) return;
+      if (ahead < -tolerated && ahead >= -tolerated - kStaleMs) return;
+    }
     this.roundTripMs = roundTrip;
     this.offsetMs = offset;
     this.sampledAt = cameAt;

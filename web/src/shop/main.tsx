@@ -36,6 +36,7 @@ function buttonOf(shop: Shop): Button {
   if (order && !isLost(order)) {
     return { text: order.status === 'queued' ? 'Ordered' : 'It is yours', works: false };
   }
+  if (shop.isFinding) return { text: 'One moment…', works: false };
   if (!sale || isMissing) return { text: 'Buy now', works: false };
   const left = restLeft(rest);
   if (left > 0) return { text: `Try again in ${Math.ceil(left / 1000)} s`, works: false };

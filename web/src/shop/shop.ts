@@ -6,7 +6,17 @@ import { ServerClock } from '../common/clock';
 import { openStream } from '../common/stream';
 import { subjectOf } from './identity';
 import { Memory } from './memory';
-import { type Reason, type Verdict, after, isFresh, isInDoubt, judge, lost, pressed } from './wish';
+import {
+  type Reason,
+  type Verdict,
+  type Wish,
+  after,
+  isFresh,
+  isInDoubt,
+  judge,
+  lost,
+  pressed,
+} from './wish';
 
 // Why the button must rest for a while.
 export interface Rest {
@@ -39,6 +49,7 @@ export interface View {
 
 const kRetryMs = [500, 1_000, 2_000, 4_000, 8_000];
 const kRetryMaxMs = 60_000; // whatever a gateway's Retry-After says
+const kFindMaxMs = 5_000; // how long a press waits for the order that there is
 const kRestMs = 2_000; // after a no for now that does not say how long
 
 export function isFinal(order: Order, sale: Sale | null): boolean {
@@ -83,6 +94,7 @@ export class Shop {
   private buyer: Buyer;
   private closeOrderStream: (() => void) | null = null;
   private watched: string | null = null;
+  private watchedAt = 0;
   private pollTimer: ReturnType<typeof setTimeout> | undefined;
   private isPolling = false;
   private isWoken = false;
@@ -145,6 +157,12 @@ export class Shop {
   // A purchase was sent, and nobody knows what became of it.
   get isInDoubt(): boolean {
     return isInDoubt(this.memory.read(this.buyer.memoryName));
+  }
+
+  // There is an order, which is not shown yet: a press now would be another one.
+  get isFinding(): boolean {
+    const isShown = this.watched === null || this.view.order?.order_id === this.watched;
+    return !isShown && performance.now() - this.watchedAt < kFindMaxMs;
   }
 
   // The sale's state as it is by now: whoever waits for the start need not wait for the news of it.
@@ -223,20 +241,28 @@ export class Shop {
   async buy(): Promise<void> {
     const { isSending, order, rest } = this.view;
     if (isSending || (rest && rest.until > performance.now())) return;
-    if (order && !isLost(order)) return;
+    if (this.isFinding || (order && !isLost(order))) return;
     this.set({ isSending: true, isRetrying: false });
     const { buyer } = this;
     const made = newKey();
     const pressedAt = Date.now();
-    let isDoubted = false;
-    const { key } = await this.memory.change(buyer.memoryName, (wish) => {
-      isDoubted = isInDoubt(wish);
-      return pressed(wish, pressedAt, made);
+    let before: Wish = {};
+    const { watched } = this;
+    const wish = await this.memory.change(buyer.memoryName, (found) => {
+      before = found;
+      const isNews = found.orderId !== undefined && found.orderId !== watched;
+      return isNews ? found : pressed(found, pressedAt, made);
     });
     if (this.buyer !== buyer) return;
+    if (wish.orderId) {
+      // Another tab was faster.
+      this.set({ isSending: false });
+      this.watch(wish.orderId);
+      return;
+    }
     this.unwatch();
     this.set({ order: null });
-    await this.send(key, pressedAt, isDoubted);
+    await this.send(wish.key ?? made, pressedAt, isInDoubt(before));
   }
 
   // `isDoubted`: it was sent before, and had no answer.
@@ -313,6 +339,7 @@ export class Shop {
     if (this.watched === orderId) return;
     this.unwatch();
     this.watched = orderId;
+    this.watchedAt = performance.now();
     const { buyer } = this;
     this.closeOrderStream = openStream(`/v1/orders/${orderId}/events`, {
       headers: () => buyer.headers,
@@ -325,6 +352,7 @@ export class Shop {
         if (status === 401 || status === 403) this.set({ signIn: signInFor(detail) });
         if (status !== 404) return status === 401 || status === 403;
         void this.memory.change(buyer.memoryName, (wish) => lost(wish, orderId));
+        this.unwatch();
         this.set({ order: null });
         return true;
       },

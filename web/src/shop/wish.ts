@@ -51,7 +51,7 @@ export function isFresh(wish: Wish, now: number): boolean {
   return isInDoubt(wish) && age >= 0 && age < kUnaskedMaxMs;
 }
 
-// The button was pressed.
+// The button was pressed. (Not if there is an order that the page has not shown yet.)
 export function pressed(wish: Wish, now: number, newKey: string): Wish & { key: string } {
   return { key: wish.orderId === undefined ? (wish.key ?? newKey) : newKey, pressedAt: now };
 }
@@ -59,7 +59,12 @@ export function pressed(wish: Wish, now: number, newKey: string): Wish & { key: 
 // `isDoubted`: an earlier try with the same key had no answer.
 export function judge(answer: Answer<Order>, isDoubted: boolean): Verdict {
   if (answer.kind === 'silence') return { is: 'unknown', retryAfterMs: null };
-  if (answer.kind === 'ok') return { is: 'ordered', orderId: answer.body.order_id };
+  if (answer.kind === 'ok') {
+    const orderId: unknown = answer.body?.order_id; // a gateway may have its own idea of a yes
+    return typeof orderId === 'string'
+      ? { is: 'ordered', orderId }
+      : { is: 'unknown', retryAfterMs: null };
+  }
   return judgeProblem(answer.problem, answer.retryAfterMs, isDoubted);
 }
 
