@@ -13,7 +13,9 @@ from harness.settings import BOUND_S
 from harness.waiting import eventually
 from harness.wire import Connection, build_request
 
-MOMENT_S = 0.5  # as long as an answer may be remembered
+# As long as an answer may be remembered. In t seconds there are at most t / MOMENT_S + 2 moments:
+# they begin on the clock, so the first and the last may be there in part.
+MOMENT_S = 0.5
 SLACK_S = 1.0  # for a busy machine
 LONG_S = 600  # a payment timeout that no test waits for
 BURST, ADDRESS_BURST = 10, 100  # deploy/nginx/doorbuster/routes.conf
@@ -48,7 +50,7 @@ def test_a_sale_that_is_sold_out_refuses_without_doorbuster(edge):
         problem = contract.expect(answer, 409, "sold_out")
         assert problem["remaining"] == 0 and answer.header("x-request-id") == name, answer
     asked = edge.purchases_answered() - before
-    assert asked <= (time.monotonic() - began) / MOMENT_S + 1, f"{asked} of 50 came through"
+    assert asked <= (time.monotonic() - began) / MOMENT_S + 2, f"{asked} of 50 came through"
 
 
 def test_a_yes_is_repeated_for_its_key_when_everything_is_sold(edge):
@@ -152,7 +154,7 @@ def test_a_sale_is_looked_up_once_a_moment_however_many_look(edge):
         assert answer.header("x-request-id") == name
     took = time.monotonic() - began
     asked = sum(edge.line_of(name).asked for name in names)
-    assert asked <= took / MOMENT_S + 1, f"{asked} of {len(names)} in {took:.1f} s"
+    assert asked <= took / MOMENT_S + 2, f"{asked} of {len(names)} in {took:.1f} s"
     edge.server.set_state(sale, "paused")
     eventually(lambda: edge.sale(sale)["state"] == "paused", "the pause is seen", pause_s=0.02)
     contract.expect(edge.call("PATCH", f"/v1/sales/{sale}", body={"stock": 1}), 405,
