@@ -13,7 +13,8 @@ export class ServerClock {
 
   // An answer that carried the server's time, and when its request left and the answer came, in
   // performance.now(). The quickest round trip tells the time best, as long as the others can be
-  // right as well: if not, a clock has jumped or stood still, or the one behind had rested somewhere.
+  // right as well: if not, a clock has jumped or stood still, or the sample that is behind had
+  // rested somewhere.
   learn(serverTime: string, leftAt: number, cameAt: number): void {
     const time = Date.parse(serverTime);
     if (Number.isNaN(time) || leftAt < this.doubtedAt) return;

@@ -6,10 +6,10 @@
 //   refused    { key, isRefused }    a no for now: there is no order
 //   ordered    { key?, orderId }     there is one, whatever its status is by now
 //
-// A key is made by a press that finds nothing or an order, and written down before it is first sent.
-// It is kept through doubt and refusals, so that all these tries lead to the same order, and given
-// up only for an order or a no for good. A wish in doubt is sent again unasked, for a while; one
-// that was refused waits for the buyer: nobody buys in an open sale what they wanted in a paused one.
+// A key is made by a press that finds nothing or an order, and written down before it is first
+// sent. It is kept through doubt and refusals, so that all these tries lead to the same order, and
+// given up only for an order or a no for good. A wish in doubt is sent again unasked, for a while;
+// one that was refused waits for the buyer: who wanted it in a paused sale may not want it later.
 import type { Answer, Order, Problem } from '../common/api';
 
 export interface Wish {
@@ -79,8 +79,8 @@ function judgeProblem(problem: Problem, retryAfterMs: number | null, isDoubted: 
   }
   if (code === 'lost_race') return { is: 'refused', rest: null, retryAfterMs };
   if (status === 401 || status === 403) return { is: 'nobody', isDoubted };
-  // A no to this try alone, perhaps from a gateway that knows nothing of the one before. (The status
-  // of `rate_limited` is a setting of the server.)
+  // A no to this try alone, perhaps from a gateway that knows nothing of the one before. (The
+  // status of `rate_limited` is a setting of the server.)
   const isLimit = code === 'rate_limited' || status === 429;
   const isBusy = code === 'overloaded' && !problem.order_id; // else a unit is held for us
   if ((isLimit || isBusy) && !isDoubted) {
