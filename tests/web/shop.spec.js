@@ -1,10 +1,7 @@
 // The storefront: a buyer with one button, in good and in bad weather.
 import { expect, expectAccessible, kDesktop, kPhone, number, picture, test } from './fixtures.js';
-import { eventually } from './server.js';
-
-const buy = (page) => page.getByTestId('buy');
-const headline = (page) => page.getByTestId('headline');
-const status = (page) => page.getByTestId('order-status');
+import { eventually, pause } from './server.js';
+import { buy, headline, openShop, refuse, status } from './storefront.js';
 
 test.use({ viewport: kPhone });
 
@@ -128,6 +125,110 @@ test.describe('when the network dies', () => {
     await expect(status(page)).toHaveText('confirmed');
     expect(await server.orders('shoes')).toHaveLength(1);
   });
+});
+
+test.describe("an order's stream", () => {
+  const kEvents = '**/v1/orders/*/events';
+
+  test('comes again when it is told to', async ({ server, page }) => {
+    await openShop(server, page, { payment_timeout_s: 600 });
+    const at = [];
+    await page.route(kEvents, (route) => {
+      at.push(Date.now());
+      if (at.length > 1) return route.continue();
+      return refuse(route, 503, 'overloaded', { retryAfter: 4 });
+    });
+    await buy(page).click();
+    await expect(status(page)).toHaveText('confirmed');
+    expect(at[1] - at[0]).toBeGreaterThanOrEqual(4_000);
+  });
+
+  test('that ends at once is opened ever more rarely', async ({ server, page }) => {
+    await openShop(server, page, { payment_timeout_s: 600 });
+    const at = [];
+    await page.route(kEvents, (route) => {
+      at.push(Date.now());
+      return route.fulfill({ contentType: 'text/event-stream', body: ': nothing yet\n\n' });
+    });
+    await buy(page).click();
+    await eventually(() => at.length > 4, 'it was opened five times');
+    expect(at[4] - at[3]).toBeGreaterThanOrEqual(1_900); // 4 s, give or take half of that
+  });
+});
+
+test.describe('a machine that slept', () => {
+  // performance.now() stands still for as long as `slept` says, and the network is slow then.
+  async function canSleep(page, sale) {
+    await page.addInitScript(() => {
+      globalThis.slept = 0;
+      const now = performance.now.bind(performance);
+      performance.now = () => now() - globalThis.slept;
+    });
+    let isFirst = true;
+    await page.route(`**/v1/sales/${sale}`, async (route) => {
+      if (!isFirst) await pause(500); // poll: a round trip that is worse than the first
+      isFirst = false;
+      await route.continue();
+    });
+  }
+  const sleepAnHour = (page) =>
+    page.evaluate(() => {
+      globalThis.slept = 3_600_000;
+    });
+  const inTwoHours = () => new Date(Date.now() + 2 * 3_600_000).toISOString();
+
+  test('has the time again when its page is seen', async ({ server, page }) => {
+    await canSleep(page, 'later');
+    await server.createSale({ id: 'later', stock: 5, starts_at: inTwoHours() });
+    await page.goto(`${server.url}/shop/later?user=ada`);
+    const timer = page.getByRole('timer');
+    await expect(timer).toContainText('01:59');
+    await sleepAnHour(page);
+    await expect(timer).toContainText('02:59');
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await expect(timer).toContainText('01:59');
+  });
+
+  test('has it with the next answer, even if nobody tells it', async ({ server, page }) => {
+    await canSleep(page, 'shoes');
+    await openShop(server, page, { ends_at: inTwoHours() });
+    const ends = page.getByText('Ends in');
+    await expect(ends).toContainText('01:59');
+    await sleepAnHour(page);
+    await expect(ends).toContainText('02:59');
+    await expect(ends).toContainText('01:59');
+  });
+});
+
+test('the button opens by the clock, before the page has asked again', async ({ server, page }) => {
+  const starts_at = new Date(Date.now() + 4_000).toISOString();
+  await server.createSale({ id: 'shoes', stock: 5, starts_at });
+  await page.route('**/v1/sales/shoes', async (route) => {
+    const { body } = await server.call('GET', '/v1/sales/shoes');
+    await route.fulfill({ json: { ...body, state: 'scheduled' } });
+  });
+  await page.goto(`${server.url}/shop/shoes?user=ada`);
+  await expect(buy(page)).toHaveText('Not open yet');
+  await expect(buy(page)).toHaveText('Buy now');
+  await buy(page).click();
+  await expect(headline(page)).toHaveText('It is yours.');
+});
+
+test('the focus stays where the finger is', async ({ server, page }) => {
+  await openShop(server, page, { payment_timeout_s: 600 });
+  await buy(page).click();
+  const button = (name) => page.getByRole('button', { name });
+  await button('Cancel order').press('Enter');
+  await expect(button('Yes, give it back')).toBeFocused();
+  await button('Keep it').press('Enter');
+  await expect(button('Cancel order')).toBeFocused();
+  await page.keyboard.press('Enter');
+  await expect(button('Yes, give it back')).toBeFocused();
+  await page.keyboard.press('Enter');
+  await expect(headline(page)).toHaveText('You cancelled this order.');
+  await expect(page.getByRole('heading', { name: 'Your order' })).toBeFocused();
+  await buy(page).click();
+  await expect(button('Cancel order')).toBeVisible(); // of another order: not asked yet
 });
 
 test('the countdown runs on the clock of the server', async ({ server, page }, info) => {

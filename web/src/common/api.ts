@@ -67,12 +67,13 @@ export function headerText(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
-function retryAfter(response: Response): number | null {
+// What a Retry-After in seconds says; null: nothing that can be used.
+export function retryAfter(response: Response): number | null {
   const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
   return Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : null;
 }
 
-async function problemOf(response: Response): Promise<Problem> {
+export async function problemOf(response: Response): Promise<Problem> {
   try {
     const body: unknown = await response.json();
     if (body && typeof body === 'object' && 'code' in body) return body as Problem;

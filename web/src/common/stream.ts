@@ -1,5 +1,6 @@
 // Server-sent events read by fetch(), because an EventSource cannot carry a header. Connects again
 // after every end, at longer and longer intervals, until it is closed.
+import { type Problem, problemOf, retryAfter } from './api';
 
 export interface StreamEvent {
   event: string;
@@ -11,14 +12,17 @@ export interface StreamOptions {
   onEvent: (event: StreamEvent) => void;
   // true: connected; false: gone, and it tries again.
   onState?: (isUp: boolean) => void;
-  // An answer that is no stream. True: do not come again.
-  onRefused?: (status: number) => boolean;
+  // An answer that is no stream, and what it says. True: do not come again.
+  onRefused?: (status: number, problem: Problem) => boolean;
   // Without a byte for so long the connection counts as dead.
   silenceMaxMs: number;
 }
 
 const kWaitMinMs = 500;
 const kWaitMaxMs = 15_000;
+// A stream that lasted for so long was a good one: the next wait is a short one again.
+const kGoodAfterMs = 10_000;
+const kRetryAfterMaxMs = 60_000; // whatever the answer says
 
 // One event at a time out of the bytes as they come (HTML, section 9.2.6).
 export class EventParser {
@@ -46,6 +50,7 @@ export class EventParser {
 export function openStream(path: string, options: StreamOptions): () => void {
   let isClosed = false;
   let waitMs = kWaitMinMs;
+  let atLeastMs = 0; // what the last answer asked for
   let abort = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -63,19 +68,23 @@ export function openStream(path: string, options: StreamOptions): () => void {
       credentials: 'omit',
       signal: abort.signal,
     });
+    if (isClosed) return;
     if (!response.ok || !response.body) {
-      if (options.onRefused?.(response.status)) isClosed = true;
+      atLeastMs = Math.min(retryAfter(response) ?? 0, kRetryAfterMaxMs);
+      const problem = await problemOf(response);
+      if (!isClosed && options.onRefused?.(response.status, problem)) isClosed = true;
       return;
     }
     options.onState?.(true);
+    const openedAt = performance.now();
     const parser = new EventParser();
     const text = new TextDecoder();
     const reader = response.body.getReader();
     while (!isClosed) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done || isClosed) return;
       expectBytes();
-      waitMs = kWaitMinMs;
+      if (performance.now() - openedAt > kGoodAfterMs) waitMs = kWaitMinMs;
       for (const event of parser.push(text.decode(value, { stream: true }))) {
         if (!isClosed) options.onEvent(event);
       }
@@ -93,8 +102,9 @@ export function openStream(path: string, options: StreamOptions): () => void {
       if (isClosed) return;
       options.onState?.(false);
       // Spread, so that a crowd that was cut off together does not come back together.
-      const pause = waitMs * (0.5 + Math.random());
+      const pause = Math.max(waitMs, atLeastMs) * (0.5 + Math.random()) + atLeastMs / 2;
       waitMs = Math.min(waitMs * 2, kWaitMaxMs);
+      atLeastMs = 0;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }

@@ -1,6 +1,6 @@
 // The storefront: one sale, one button. shop.ts knows what is going on; here it is shown.
 import { render } from 'preact';
-import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import type { Order, Sale } from '../common/api';
 import { countdown, count, localTime, money, spoken } from '../common/format';
 import { keepToken, keepUser, subjectOf, whoAmI } from './identity';
@@ -31,34 +31,46 @@ function restLeft(rest: Rest | null): number {
 
 function buttonOf(shop: Shop): Button {
   const { sale, order, rest, isSending, isRetrying, isMissing } = shop.view;
+  const state = shop.saleState;
   if (isSending) return { text: isRetrying ? 'Still trying…' : 'Ordering…', works: false };
   if (order && !isLost(order)) {
     return { text: order.status === 'queued' ? 'Ordered' : 'It is yours', works: false };
   }
+  if (shop.isFinding) return { text: 'One moment…', works: false };
   if (!sale || isMissing) return { text: 'Buy now', works: false };
   const left = restLeft(rest);
   if (left > 0) return { text: `Try again in ${Math.ceil(left / 1000)} s`, works: false };
-  if (sale.state === 'scheduled') return { text: 'Not open yet', works: false };
   if (shop.isInDoubt) return { text: 'Check my order', works: true };
-  if (sale.state === 'closed') return { text: 'Closed', works: false };
-  if (sale.state === 'paused') return { text: 'Paused', works: false };
+  if (state === 'scheduled') return { text: 'Not open yet', works: false };
+  if (state === 'closed') return { text: 'Closed', works: false };
+  if (state === 'paused') return { text: 'Paused', works: false };
   if (sale.sold_out) return { text: 'Sold out', works: false };
   return { text: order ? 'Buy again' : 'Buy now', works: true };
 }
 
 function headlineOf(shop: Shop): Headline {
   const { sale, order, rest, refusal, isSending, isRetrying, isMissing, isStarting } = shop.view;
+  const state = shop.saleState;
   if (isMissing) return { text: 'There is no sale at this address.', tone: 'bad' };
   if (isSending) {
     return isRetrying
       ? {
-          text: 'No answer yet. We keep asking; you will not be charged twice.',
+          text: 'We do not know yet whether it is yours. We keep asking; you buy only once.',
           tone: 'warn',
         }
       : { text: 'Your order is on its way…', tone: 'info' };
   }
   if (order) return orderHeadline(order, sale);
   if (restLeft(rest) > 0 && rest) return { text: kRestTexts[rest.reason], tone: 'warn' };
+  if (shop.view.signIn === 'shop') {
+    return { text: 'Sign in at the shop first, then come back to this page.', tone: 'warn' };
+  }
+  if (shop.isInDoubt) {
+    return {
+      text: 'We do not know yet whether it is yours. Check: you buy only once.',
+      tone: 'warn',
+    };
+  }
   if (refusal?.code === 'limit_reached') {
     return { text: 'You already have as many as one person may buy.', tone: 'warn' };
   }
@@ -69,9 +81,9 @@ function headlineOf(shop: Shop): Headline {
     const text = isStarting ? 'The shop is starting. One moment…' : 'Asking the shop…';
     return { text, tone: 'plain' };
   }
-  if (sale.state === 'scheduled') return { text: 'Not open yet.', tone: 'info' };
-  if (sale.state === 'closed') return { text: 'This sale is closed.', tone: 'plain' };
-  if (sale.state === 'paused') {
+  if (state === 'scheduled') return { text: 'Not open yet.', tone: 'info' };
+  if (state === 'closed') return { text: 'This sale is closed.', tone: 'plain' };
+  if (state === 'paused') {
     return { text: 'The sale is paused. It may go on at any time.', tone: 'warn' };
   }
   if (sale.sold_out || refusal) {
@@ -143,13 +155,31 @@ const kStepsDone: Partial<Record<Order['status'], number>> = { queued: 1, confir
 function OrderCard({ shop }: { shop: Shop }) {
   const { order, sale, isChanging, notice, canPay } = shop.view;
   const [isAsking, setAsking] = useState(false);
+  // The button under the finger is replaced: the focus goes to the one in its place.
+  const inPlace = useRef<HTMLButtonElement>(null);
+  const wasAsking = useRef(isAsking);
+  useLayoutEffect(() => {
+    if (wasAsking.current !== isAsking) inPlace.current?.focus();
+    wasAsking.current = isAsking;
+  }, [isAsking]);
+  const due = order?.status === 'confirmed' && !isFinal(order, sale);
+  // When there is nothing to press any more, it goes to the heading.
+  const heading = useRef<HTMLHeadingElement>(null);
+  const actions = useRef<HTMLDivElement>(null);
+  const hadFocus = actions.current?.contains(document.activeElement) ?? false;
+  const wasDue = useRef(due);
+  useLayoutEffect(() => {
+    if (wasDue.current && !due && hadFocus) heading.current?.focus();
+    wasDue.current = due;
+  }, [due]);
   if (!order) return null;
   const steps = sale?.payment_timeout_s === 0 ? kSteps.slice(0, 2) : kSteps;
-  const due = order.status === 'confirmed' && !isFinal(order, sale);
   const left = order.expires_at ? Date.parse(order.expires_at) - shop.clock.now() : null;
   return (
     <section class="card order" aria-labelledby="order-title">
-      <h2 id="order-title">Your order</h2>
+      <h2 id="order-title" ref={heading} tabIndex={-1}>
+        Your order
+      </h2>
       {!isLost(order) && (
         <ol class="steps">
           {steps.map((step, i) => (
@@ -168,7 +198,7 @@ function OrderCard({ shop }: { shop: Shop }) {
         </p>
       )}
       {due && (
-        <div class="actions">
+        <div class="actions" ref={actions}>
           {canPay && (
             <button
               class="primary"
@@ -181,6 +211,7 @@ function OrderCard({ shop }: { shop: Shop }) {
           {isAsking ? (
             <>
               <button
+                ref={inPlace}
                 class="danger"
                 aria-disabled={isChanging !== null}
                 onClick={() => void shop.cancel()}
@@ -190,7 +221,9 @@ function OrderCard({ shop }: { shop: Shop }) {
               <button onClick={() => setAsking(false)}>Keep it</button>
             </>
           ) : (
-            <button onClick={() => setAsking(true)}>Cancel order</button>
+            <button ref={inPlace} onClick={() => setAsking(true)}>
+              Cancel order
+            </button>
           )}
         </div>
       )}
@@ -215,7 +248,7 @@ function Who({ shop }: { shop: Shop }) {
   const [me, setMe] = useState(whoAmI);
   const [isEditing, setEditing] = useState(false);
   const field = useRef<HTMLInputElement>(null);
-  const needsToken = shop.view.needsToken;
+  const needsToken = shop.view.signIn === 'token';
 
   function submit(event: Event): void {
     event.preventDefault();
@@ -260,6 +293,7 @@ function Who({ shop }: { shop: Shop }) {
 
 function App({ shop }: { shop: Shop }) {
   const { sale, order, isOffline, isStarting, rest } = shop.view;
+  const state = shop.saleState;
   const button = buttonOf(shop);
   const headline = headlineOf(shop);
   const now = shop.clock.now();
@@ -284,10 +318,10 @@ function App({ shop }: { shop: Shop }) {
             <p class="price">{money(sale.price, sale.currency)}</p>
           )}
         </div>
-        {sale?.state === 'scheduled' && (
+        {sale && state === 'scheduled' && (
           <Countdown to={sale.starts_at} now={now} title="Opens in" />
         )}
-        {sale && sale.state !== 'scheduled' && sale.state !== 'closed' && <Stock sale={sale} />}
+        {sale && state !== 'scheduled' && state !== 'closed' && <Stock sale={sale} />}
         <p
           class={`headline ${headline.tone === 'plain' ? '' : `note ${headline.tone}`}`}
           role="status"
@@ -303,7 +337,7 @@ function App({ shop }: { shop: Shop }) {
         >
           {button.text}
         </button>
-        {sale?.ends_at && sale.state === 'open' && !order && (
+        {sale?.ends_at && state === 'open' && !order && (
           <p class="small quiet">
             Ends in <span class="numeric">{countdown(Date.parse(sale.ends_at) - now)}</span>
           </p>
@@ -316,7 +350,7 @@ function App({ shop }: { shop: Shop }) {
           </p>
         )}
       </main>
-      <OrderCard shop={shop} />
+      <OrderCard key={order?.order_id} shop={shop} />
       <footer>
         <Who shop={shop} />
       </footer>

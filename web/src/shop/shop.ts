@@ -1,23 +1,34 @@
 // One buyer's way through one sale: what is known, what is under way, and what the page may say.
-// The one rule behind it: a wish to buy has one idempotency key, which is written down before it is
-// first sent, and is only given up when the server has clearly said no. So ten presses, a reload,
-// or a network that dies half-way lead to the same order.
+// Ten presses, a reload, or a network that dies half-way lead to the same order: wish.ts has the
+// rules for that.
 import { type Answer, type Order, type Problem, type Sale, call, headerText } from '../common/api';
 import { ServerClock } from '../common/clock';
 import { openStream } from '../common/stream';
 import { subjectOf } from './identity';
-
-// What this browser remembers of a buyer in a sale.
-interface Memory {
-  key?: string; // of the purchase that is under way, or was answered with `orderId`
-  pressedAt?: number;
-  orderId?: string;
-}
+import { Memory } from './memory';
+import {
+  type Reason,
+  type Verdict,
+  type Wish,
+  after,
+  isFresh,
+  isInDoubt,
+  judge,
+  lost,
+  pressed,
+} from './wish';
 
 // Why the button must rest for a while.
 export interface Rest {
   until: number; // performance.now()
-  reason: 'slow_down' | 'busy' | 'not_started' | 'paused';
+  reason: Reason;
+}
+
+// Whoever buys here. What was begun for one buyer is never gone on with for another: each change of
+// the buyer makes a new one of these, and who comes back from a wait looks whether it is still his.
+interface Buyer {
+  readonly headers: Record<string, string>;
+  readonly memoryName: string;
 }
 
 export interface View {
@@ -32,21 +43,14 @@ export interface View {
   rest: Rest | null;
   refusal: Problem | null; // the last clear no
   notice: string | null; // about pay and cancel
-  needsToken: boolean;
+  signIn: 'token' | 'shop' | null; // where the buyer must say who they are
   canPay: boolean;
 }
 
-// A wish that is older was made in another mood; its key is kept, but nobody sends it unasked.
-const kResumeMaxMs = 15 * 60_000;
 const kRetryMs = [500, 1_000, 2_000, 4_000, 8_000];
-
-const kFinal = new Set([
-  'sold_out',
-  'limit_reached',
-  'closed',
-  'idempotency_mismatch',
-  'not_found',
-]);
+const kRetryMaxMs = 60_000; // whatever a gateway's Retry-After says
+const kFindMaxMs = 5_000; // how long a press waits for the order that there is
+const kRestMs = 2_000; // after a no for now that does not say how long
 
 export function isFinal(order: Order, sale: Sale | null): boolean {
   if (order.status === 'confirmed') return sale !== null && sale.payment_timeout_s === 0;
@@ -60,6 +64,11 @@ export function isLost(order: Order): boolean {
 function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+// A token helps where the server speaks of one; elsewhere a gateway knows who is logged in.
+function signInFor(detail: string | undefined): 'token' | 'shop' {
+  return /authorization|token/i.test(detail ?? '') ? 'token' : 'shop';
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -78,28 +87,36 @@ export class Shop {
     rest: null,
     refusal: null,
     notice: null,
-    needsToken: false,
+    signIn: null,
     canPay: true,
   };
+  private readonly memory = new Memory();
+  private buyer: Buyer;
   private closeOrderStream: (() => void) | null = null;
   private watched: string | null = null;
+  private watchedAt = 0;
   private pollTimer: ReturnType<typeof setTimeout> | undefined;
   private isPolling = false;
+  private isWoken = false;
 
   constructor(
     readonly saleId: string,
-    private user: string,
-    private token: string,
+    user: string,
+    token: string,
     private readonly changed: () => void,
   ) {
+    this.buyer = this.buyerOf(user, token);
     addEventListener('online', () => this.poll());
     addEventListener('offline', () => this.set({ isOffline: true }));
     document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.poll();
+      if (document.visibilityState === 'visible') this.wake();
     });
-    // Another tab has bought: it is the same buyer.
+    addEventListener('pageshow', ({ persisted }) => persisted && this.wake());
+    // Another tab of the same buyer has bought. Its tries are its own: they are not made here, too.
     addEventListener('storage', (event) => {
-      if (event.key === this.memoryName()) void this.resume();
+      if (event.key !== this.buyer.memoryName || this.view.isSending) return;
+      const { orderId } = this.memory.read(this.buyer.memoryName);
+      if (orderId) this.watch(orderId);
     });
   }
 
@@ -109,10 +126,19 @@ export class Shop {
   }
 
   become(user: string, token: string): void {
-    this.user = user;
-    this.token = token;
+    this.buyer = this.buyerOf(user, token);
     this.unwatch();
-    this.set({ order: null, refusal: null, rest: null, notice: null, needsToken: false });
+    this.set({
+      isSending: false,
+      isRetrying: false,
+      order: null,
+      isChanging: null,
+      rest: null,
+      refusal: null,
+      notice: null,
+      signIn: null,
+      canPay: true,
+    });
     void this.resume();
   }
 
@@ -121,36 +147,30 @@ export class Shop {
     this.changed();
   }
 
-  private headers(): Record<string, string> {
-    const headers: Record<string, string> = { 'X-User-Id': headerText(this.user) };
-    if (this.token) headers.Authorization = `Bearer ${headerText(this.token)}`;
-    return headers;
-  }
-
-  private memoryName(): string {
-    return `doorbuster:${this.saleId}:${this.token ? `token ${subjectOf(this.token)}` : this.user}`;
+  private buyerOf(user: string, token: string): Buyer {
+    const headers: Record<string, string> = { 'X-User-Id': headerText(user) };
+    if (token) headers.Authorization = `Bearer ${headerText(token)}`;
+    const name = token ? `token ${subjectOf(token)}` : user;
+    return { headers, memoryName: `doorbuster:${this.saleId}:${name}` };
   }
 
   // A purchase was sent, and nobody knows what became of it.
   get isInDoubt(): boolean {
-    const memory = this.remembered();
-    return memory.key !== undefined && memory.orderId === undefined;
+    return isInDoubt(this.memory.read(this.buyer.memoryName));
   }
 
-  private remembered(): Memory {
-    try {
-      return JSON.parse(localStorage.getItem(this.memoryName()) ?? '{}') as Memory;
-    } catch {
-      return {};
-    }
+  // There is an order, which is not shown yet: a press now would be another one.
+  get isFinding(): boolean {
+    const isShown = this.watched === null || this.view.order?.order_id === this.watched;
+    return !isShown && performance.now() - this.watchedAt < kFindMaxMs;
   }
 
-  private remember(memory: Memory): void {
-    try {
-      localStorage.setItem(this.memoryName(), JSON.stringify(memory));
-    } catch {
-      // No storage: this page alone is safe to press twice, a reload is not.
-    }
+  // The sale's state as it is by now: whoever waits for the start need not wait for the news of it.
+  get saleState(): Sale['state'] | null {
+    const { sale } = this.view;
+    if (sale?.state !== 'scheduled') return sale?.state ?? null;
+    const isStarted = this.clock.now() - this.clock.errorMs >= Date.parse(sale.starts_at);
+    return isStarted ? 'open' : 'scheduled';
   }
 
   // ---- the sale ----
@@ -158,6 +178,13 @@ export class Shop {
   private poll(): void {
     clearTimeout(this.pollTimer);
     if (!this.isPolling) void this.look();
+  }
+
+  // The machine may have slept, and performance.now() with it.
+  private wake(): void {
+    this.clock.doubt();
+    this.isWoken = this.isPolling; // then that answer is of before
+    this.poll();
   }
 
   private async look(): Promise<void> {
@@ -180,10 +207,12 @@ export class Shop {
         isStarting: answer.problem.status === 503,
       });
     }
-    this.pollTimer = setTimeout(() => this.poll(), this.pollAfter());
+    this.pollTimer = setTimeout(() => this.poll(), this.isWoken ? 0 : this.pollAfter());
+    this.isWoken = false;
   }
 
-  // Each page asks rarely, and no two at the same time; at the start of the sale soon after it.
+  // Each page asks rarely, and no two at the same time; after the start of the sale spread over two
+  // seconds, in which the buyers have better things to send.
   private pollAfter(): number {
     const { sale, isOffline } = this.view;
     const spread = 0.75 + Math.random() / 2;
@@ -191,7 +220,7 @@ export class Shop {
     if (document.visibilityState === 'hidden') return 60_000 * spread;
     if (sale.state === 'scheduled') {
       const wait = Date.parse(sale.starts_at) - this.clock.now();
-      return Math.min(Math.max(wait, 0) + 300 * spread, 20_000 * spread);
+      return Math.min(Math.max(wait, 0) + 500 + 1_500 * Math.random(), 20_000 * spread);
     }
     return (sale.state === 'closed' ? 30_000 : sale.sold_out ? 5_000 : 2_000) * spread;
   }
@@ -200,11 +229,11 @@ export class Shop {
 
   // After a reload: the order that exists, or the answer that never came.
   private async resume(): Promise<void> {
-    const memory = this.remembered();
-    if (memory.orderId) {
-      this.watch(memory.orderId);
-    } else if (memory.key && Date.now() - (memory.pressedAt ?? 0) < kResumeMaxMs) {
-      await this.send(memory.key);
+    const wish = this.memory.read(this.buyer.memoryName);
+    if (wish.orderId) {
+      this.watch(wish.orderId);
+    } else if (wish.key && wish.pressedAt && isFresh(wish, Date.now())) {
+      await this.send(wish.key, wish.pressedAt, true);
     }
   }
 
@@ -212,71 +241,85 @@ export class Shop {
   async buy(): Promise<void> {
     const { isSending, order, rest } = this.view;
     if (isSending || (rest && rest.until > performance.now())) return;
-    if (order && !isLost(order)) return;
-    const memory = this.remembered();
-    const key = memory.key && !memory.orderId ? memory.key : newKey();
-    this.remember({ key, pressedAt: Date.now() });
+    if (this.isFinding || (order && !isLost(order))) return;
+    this.set({ isSending: true, isRetrying: false });
+    const { buyer } = this;
+    const made = newKey();
+    const pressedAt = Date.now();
+    let before: Wish = {};
+    const { watched } = this;
+    const wish = await this.memory.change(buyer.memoryName, (found) => {
+      before = found;
+      const isNews = found.orderId !== undefined && found.orderId !== watched;
+      return isNews ? found : pressed(found, pressedAt, made);
+    });
+    if (this.buyer !== buyer) return;
+    if (wish.orderId) {
+      // Another tab was faster.
+      this.set({ isSending: false });
+      this.watch(wish.orderId);
+      return;
+    }
     this.unwatch();
     this.set({ order: null });
-    await this.send(key);
+    await this.send(wish.key ?? made, pressedAt, isInDoubt(before));
   }
 
-  private async send(key: string): Promise<void> {
-    if (this.view.isSending) return;
+  // `isDoubted`: it was sent before, and had no answer.
+  private async send(key: string, pressedAt: number, isDoubted: boolean): Promise<void> {
+    const { buyer } = this;
+    const isMine = () => this.buyer === buyer;
     this.set({ isSending: true, isRetrying: false, refusal: null, rest: null, notice: null });
-    for (let tries = 0; ; tries += 1) {
+    for (let tries = 0; isFresh({ key, pressedAt }, Date.now()); tries += 1) {
       const answer = await call<Order>(`/v1/sales/${this.saleId}/purchases`, {
         method: 'POST',
         body: { quantity: 1 },
-        headers: { ...this.headers(), 'Idempotency-Key': key },
+        headers: { ...buyer.headers, 'Idempotency-Key': key },
       });
-      const again = this.settle(key, answer);
-      if (again === null) break;
-      const wait = again || (kRetryMs[Math.min(tries, kRetryMs.length - 1)] ?? 8_000);
+      const verdict = judge(answer, isDoubted);
+      await this.memory.change(buyer.memoryName, (wish) => after(wish, key, verdict));
+      if (!isMine()) return; // it is written down, for when that buyer comes back
+      this.say(verdict, answer);
+      if (verdict.is !== 'unknown') break;
+      isDoubted = true;
       this.set({ isRetrying: true });
+      const usual = kRetryMs[Math.min(tries, kRetryMs.length - 1)] ?? 8_000;
+      const wait = Math.min(verdict.retryAfterMs ?? usual, kRetryMaxMs);
       await pause(wait * (0.75 + Math.random() / 2));
+      if (!isMine()) return;
     }
     this.set({ isSending: false, isRetrying: false });
     this.poll();
   }
 
-  // null: it is decided, or the buyer's turn. Else after how long to send it again, 0: as usual.
-  private settle(key: string, answer: Answer<Order>): number | null {
-    if (answer.kind === 'silence') {
-      this.set({ isOffline: true });
-      return 0;
+  // Shows what an answer means.
+  private say(verdict: Verdict, answer: Answer<Order>): void {
+    this.set({ isOffline: answer.kind === 'silence' });
+    if (verdict.is !== 'unknown') this.set({ signIn: null });
+    const problem = answer.kind === 'problem' ? answer.problem : null;
+    switch (verdict.is) {
+      case 'unknown':
+        return;
+      case 'ordered':
+        this.watch(verdict.orderId);
+        if (answer.kind === 'ok') {
+          const unknown = { expires_at: null, paid_at: null, payment_ref: null, version: 0 };
+          this.show({ ...unknown, ...answer.body }); // the 202 is the order's first word
+        }
+        return;
+      case 'nobody':
+        this.set({ signIn: signInFor(problem?.detail) });
+        return;
+      case 'over':
+        if (verdict.orderId) this.watch(verdict.orderId);
+        this.set({ refusal: problem });
+        return;
+      case 'refused': {
+        const until = performance.now() + (verdict.retryAfterMs ?? kRestMs);
+        if (verdict.rest) this.set({ rest: { until, reason: verdict.rest } });
+        else this.set({ refusal: problem });
+      }
     }
-    this.set({ isOffline: false });
-    if (answer.kind === 'ok') {
-      this.remember({ key, orderId: answer.body.order_id });
-      this.watch(answer.body.order_id);
-      const unknown = { expires_at: null, paid_at: null, payment_ref: null, version: 0 };
-      this.show({ ...unknown, ...answer.body }); // the 202 is the order's first word
-      return null;
-    }
-    const { problem, retryAfterMs } = answer;
-    // A unit is held for us already: only the answer is late.
-    if (problem.status === 503 && problem.order_id) return retryAfterMs ?? 0;
-    if (problem.code === 'unauthorized' || problem.code === 'forbidden') {
-      this.set({ needsToken: true });
-      return null;
-    }
-    const isNo = kFinal.has(problem.code) || problem.status === 400;
-    if (isNo) {
-      this.remember(problem.order_id ? { orderId: problem.order_id } : {});
-      if (problem.order_id) this.watch(problem.order_id);
-      this.set({ refusal: problem });
-      return null;
-    }
-    const reasons: Record<string, Rest['reason']> = {
-      not_started: 'not_started',
-      paused: 'paused',
-      rate_limited: 'slow_down',
-    };
-    const isLimit = problem.status === 429;
-    const reason = reasons[problem.code] ?? (isLimit ? 'slow_down' : 'busy');
-    this.set({ rest: { until: performance.now() + (retryAfterMs ?? 2_000), reason } });
-    return null;
   }
 
   // The rest is over.
@@ -296,17 +339,20 @@ export class Shop {
     if (this.watched === orderId) return;
     this.unwatch();
     this.watched = orderId;
+    this.watchedAt = performance.now();
+    const { buyer } = this;
     this.closeOrderStream = openStream(`/v1/orders/${orderId}/events`, {
-      headers: () => this.headers(),
+      headers: () => buyer.headers,
       silenceMaxMs: 40_000, // the server sends a comment every 15 s
       onState: (isUp) => {
         if (isUp) this.set({ isOffline: false });
         else if (!navigator.onLine) this.set({ isOffline: true });
       },
-      onRefused: (status) => {
-        if (status === 401 || status === 403) this.set({ needsToken: true });
+      onRefused: (status, { detail }) => {
+        if (status === 401 || status === 403) this.set({ signIn: signInFor(detail) });
         if (status !== 404) return status === 401 || status === 403;
-        this.remember({}); // of another server's data
+        void this.memory.change(buyer.memoryName, (wish) => lost(wish, orderId));
+        this.unwatch();
         this.set({ order: null });
         return true;
       },
@@ -323,7 +369,6 @@ export class Shop {
     this.set({ order, isOffline: false });
     // The stream ends with a final status; there is nothing to come back for.
     if (isFinal(order, this.view.sale) || isLost(order)) this.closeOrderStream?.();
-    if (isLost(order)) this.remember({ orderId: order.order_id });
   }
 
   async pay(): Promise<void> {
@@ -340,12 +385,14 @@ export class Shop {
   }
 
   private async change(what: 'pay' | 'cancel', order: Order, body: unknown): Promise<void> {
+    const { buyer } = this;
     this.set({ isChanging: what, notice: null });
     const answer = await call<Order>(`/v1/orders/${order.order_id}/${what}`, {
       method: 'POST',
       body,
-      headers: this.headers(),
+      headers: buyer.headers,
     });
+    if (this.buyer !== buyer) return;
     this.set({ isChanging: null });
     if (answer.kind === 'ok') {
       this.show(answer.body);
