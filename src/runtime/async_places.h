@@ -44,9 +44,9 @@ public:
         const std::shared_ptr<Line> line = line_;
         if (auto held = try_take(line)) co_return std::move(held);
         const Executor home = co_await boost::asio::this_coro::executor;
-        const auto waiter = std::make_shared<Waiter>(home);
-        auto keep = [&line, &waiter, wait_max](Resume<bool> resume) {
-            wait(line, waiter, wait_max, std::move(resume));
+        auto keep = [&line, home, wait_max](Resume<bool> resume) {
+            // Not kept here: what waits would own itself.
+            wait(line, std::make_shared<Waiter>(home), wait_max, std::move(resume));
         };
         const bool is_served = co_await suspend<bool>(std::move(keep));
         if (!is_served) co_return std::nullopt;
