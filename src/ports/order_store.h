@@ -226,7 +226,7 @@ public:
     // What it has cost the database since it was opened. Any thread.
     struct Usage {
         std::uint64_t statements = 0; // sent, those that begin and end transactions too
-        std::size_t in_use_max = 0;   // connections at work at the same time
+        std::size_t in_use_max = 0;   // connections at work at a time, within the last second
         std::int64_t in_use_ns = 0;   // the time that they were, added up
     };
     [[nodiscard]] virtual Usage usage() const { return {}; }

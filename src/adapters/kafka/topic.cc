@@ -17,6 +17,7 @@ constexpr Duration kLookAgain{50};
 constexpr Duration kAskMax{5'000};
 
 using NewTopic = std::unique_ptr<rd_kafka_NewTopic_t, Destroy<rd_kafka_NewTopic_destroy>>;
+using DoomedGroup = std::unique_ptr<rd_kafka_DeleteGroup_t, Destroy<rd_kafka_DeleteGroup_destroy>>;
 using DoomedTopic = std::unique_ptr<rd_kafka_DeleteTopic_t, Destroy<rd_kafka_DeleteTopic_destroy>>;
 using Resource =
     std::unique_ptr<rd_kafka_ConfigResource_t, Destroy<rd_kafka_ConfigResource_destroy>>;
@@ -311,6 +312,42 @@ Result<void> delete_topic(const Client& client, const std::string& topic, Durati
         return {};
     }
     return tl::make_unexpected(to_error(code, doing));
+}
+
+namespace {
+
+rd_kafka_resp_err_t try_to_delete(const Client& client, const std::string& group,
+                                  Duration wait_max) {
+    const DoomedGroup doomed(rd_kafka_DeleteGroup_new(group.c_str()));
+    const auto options = admin_options(client, RD_KAFKA_ADMIN_OP_DELETEGROUPS, wait_max);
+    const Queue queue = client.new_queue();
+    std::array<rd_kafka_DeleteGroup_t*, 1> groups = {doomed.get()};
+    rd_kafka_DeleteGroups(client.get(), groups.data(), groups.size(), options.get(), queue.get());
+    const Event event = wait_for(queue, RD_KAFKA_EVENT_DELETEGROUPS_RESULT, wait_max);
+    if (event == nullptr) return RD_KAFKA_RESP_ERR__TIMED_OUT;
+    const auto code = rd_kafka_event_error(event.get());
+    const auto* result = rd_kafka_event_DeleteGroups_result(event.get());
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR || result == nullptr) return code;
+    std::size_t count = 0;
+    const auto* results = rd_kafka_DeleteGroups_result_groups(result, &count);
+    const auto* error = count > 0 ? rd_kafka_group_result_error(results[0]) : nullptr;
+    return error == nullptr ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(error);
+}
+
+} // namespace
+
+Result<void> delete_group(const Client& client, const std::string& group, Duration wait_max) {
+    const Deadline deadline(wait_max);
+    for (;;) {
+        const auto code = try_to_delete(client, group, deadline.left());
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) {
+            return {};
+        }
+        if (code != RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP || deadline.has_passed()) {
+            return tl::make_unexpected(to_error(code, "deleting group " + group));
+        }
+        pause(deadline);
+    }
 }
 
 } // namespace doorbuster::kafka

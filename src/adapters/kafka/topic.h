@@ -52,4 +52,9 @@ struct Bounds { // a partition holds the positions [first, end)
 [[nodiscard]] Result<void> delete_topic(const Client& client, const std::string& topic,
                                         Duration wait_max);
 
+// The same of a group of consumers, and what it had committed. One that somebody is still in is
+// asked for again until `wait_max` is over; Errc::unavailable then.
+[[nodiscard]] Result<void> delete_group(const Client& client, const std::string& group,
+                                        Duration wait_max);
+
 } // namespace doorbuster::kafka

@@ -138,9 +138,10 @@ void add_usage(std::vector<MetricFamily>& page, const OrderStore::Usage& usage) 
                "Statements sent to the order store, BEGIN and COMMIT too.", MetricType::Counter);
     statements.metric.push_back(counter({}, usage.statements));
     page.push_back(std::move(statements));
-    auto most = family("doorbuster_store_connections_in_use_max",
-                       "Connections to the order store at work at a time, at most so far.",
-                       MetricType::Gauge);
+    auto most =
+        family("doorbuster_store_connections_in_use_max",
+               "Connections to the order store at work at a time, at most within the last second.",
+               MetricType::Gauge);
     most.metric.push_back(gauge({}, static_cast<double>(usage.in_use_max)));
     page.push_back(std::move(most));
     auto busy = family("doorbuster_store_connection_seconds_total",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "adapters/sql/failure.h"
 #include "adapters/sql/session.h"
 
 namespace doorbuster::sql {
@@ -30,8 +31,35 @@ Result<std::unique_ptr<ScratchDatabase>> ScratchDatabase::make(const std::string
     if (auto made = run(*parsed, "making a scratch store", create); !made) {
         return tl::make_unexpected(std::move(made.error()));
     }
-    return std::unique_ptr<ScratchDatabase>(
+    std::unique_ptr<ScratchDatabase> made(
         new ScratchDatabase(std::move(*parsed), name, std::move(url)));
+    if (auto checked = made->check(); !checked) {
+        return tl::make_unexpected(std::move(checked.error())); // and it is dropped
+    }
+    return made;
+}
+
+Result<void> ScratchDatabase::check() const {
+    const auto scratch = parse_store_url(url_);
+    if (!scratch) return tl::make_unexpected(scratch.error());
+    const bool is_schema = server_.dialect == Dialect::postgresql;
+    std::string where;
+    auto asked = guarded(*scratch, "looking into the scratch store", [&]() -> Result<void> {
+        Session session(*scratch, SessionOptions());
+        session.open();
+        const std::string query =
+            is_schema ? "SELECT coalesce(current_schema(), '')" : "SELECT coalesce(database(), '')";
+        session.each(
+            query, [] {}, soci::into(where));
+        return {};
+    });
+    if (!asked) return asked;
+    if (where == name_) return {};
+    return fail(Errc::invalid, server_.name + ": a session that asks for " +
+                                   (is_schema ? "schema " : "database ") + name_ + " is in '" +
+                                   where +
+                                   "' (is there a pooler in between?); give the "
+                                   "database server's own address");
 }
 
 ScratchDatabase::~ScratchDatabase() { static_cast<void>(drop()); }

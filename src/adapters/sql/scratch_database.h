@@ -14,7 +14,9 @@ namespace doorbuster::sql {
 class ScratchDatabase {
 public:
     // `server`: a store URL of PostgreSQL or MySQL whose user may create schemas or databases.
-    // `name`: letters, digits and '_'. Errc::invalid for a URL that cannot be used like that.
+    // `name`: letters, digits and '_'. Errc::invalid for a URL that cannot be used like that, also
+    // because something on the way (a pooler) does not let a session have a schema of its own: what
+    // is opened with url() would then be in the user's tables.
     [[nodiscard]] static Result<std::unique_ptr<ScratchDatabase>> make(const std::string& server,
                                                                        const std::string& name);
     ~ScratchDatabase(); // drops it if drop() was not called; says nothing
@@ -31,6 +33,7 @@ private:
         : server_(std::move(server)), name_(std::move(name)), url_(std::move(url)) {}
     [[nodiscard]] static Result<void> run(const StoreUrl& server, const char* doing,
                                           const std::string& sql);
+    [[nodiscard]] Result<void> check() const;
 
     StoreUrl server_;
     std::string name_;

@@ -18,8 +18,6 @@ constexpr auto kBackoffLast = 1s;
 constexpr auto kIdleUnchecked = 500ms;
 // How often a lane looks whether all others are connected.
 constexpr auto kStartPoll = 2ms;
-// What is under way when the run is stopped has this long to be answered.
-constexpr auto kStopGrace = 5s;
 
 void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
     // One writer: no need for a locked instruction.
@@ -77,7 +75,7 @@ void Lane::watch(Clock::time_point now) {
     const bool is_ending = run_.is_ending();
     if (is_waiting_ && is_ending) timer_.cancel();
     if (deadline_ == Clock::time_point::max()) return;
-    if (is_ending) deadline_ = std::min(deadline_, now + kStopGrace);
+    if (is_ending) deadline_ = std::min(deadline_, now + run_.options.stop_grace);
     if (now < deadline_) return;
     has_timed_out_ = true;
     connection_.close();
@@ -222,6 +220,7 @@ void Lane::enter_order(const Verdict& verdict, Clock::duration latency) {
                                                          verdict.order_id, verdict.created_at);
     if (entry.is_new) {
         add(totals_.accepted, 1);
+        if (run_.options.keep_order_ids) totals_.order_ids.push_back(verdict.order_id);
         totals_.last_accepted = totals_.last_answer;
         totals_.accepted_latency.record(static_cast<std::uint64_t>(latency.count()));
     } else {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "app/load/answer_check.h"
 #include "app/load/answer_reader.h"
@@ -27,7 +28,8 @@ struct Totals {
     std::uint64_t replayed = 0;
     std::uint64_t retries = 0;
     std::array<std::uint64_t, kPurchaseOutcomes> rejected{};
-    Units sold_out_quantity_min = 0; // 0: nobody was told sold out
+    Units sold_out_quantity_min = 0;    // 0: nobody was told sold out
+    std::vector<std::string> order_ids; // of accepted orders, where the options ask for them
     Clock::time_point last_answer;
     Clock::time_point last_accepted; // the epoch: none was
 

@@ -256,6 +256,8 @@ LoadReport make_report(Run& run, const Crew& crew) {
         latency->merge(totals.latency);
         accepted_latency->merge(totals.accepted_latency);
         rejected_latency->merge(totals.rejected_latency);
+        report.order_ids.insert(report.order_ids.end(), totals.order_ids.begin(),
+                                totals.order_ids.end());
         last = std::max(last, totals.last_answer);
         last_accepted = std::max(last_accepted, totals.last_accepted);
         if (totals.sold_out_quantity_min > 0) {
@@ -300,7 +302,7 @@ LoadReport make_report(Run& run, const Crew& crew) {
     end.is_undisturbed = report.retries == 0 && refused(PurchaseOutcome::overloaded) == 0 &&
                          refused(PurchaseOutcome::unavailable) == 0 &&
                          std::ranges::all_of(failed, [](std::uint64_t n) { return n == 0; });
-    const Units others = close_books(run, end);
+    const Units others = run.options.closes_books ? close_books(run, end) : 0;
     if (others > 0 && end.is_undisturbed && run.sale.payment_timeout_s == 0) {
         report.notes.push_back(fmt::format("the sale has sold {} units more than these buyers were "
                                            "told of: to others, or they are lost",
@@ -359,6 +361,7 @@ Result<LoadReport> run_load(const LoadOptions& options, const std::atomic<bool>&
             .schedule = load::Schedule(options)};
     Crew crew(run);
     crew.work(progress);
+    if (options.when_answered) options.when_answered();
     LoadReport report = make_report(run, crew);
     if (report.replayed > 0 && sale->sold() > 0) {
         report.notes.emplace_back("the sale had orders before this run: replays may be of orders "

@@ -51,6 +51,14 @@ struct LoadOptions {
     Duration timeout{10'000};           // for a connection, and for an answer
     bool insecure = false;              // https: take any certificate
     std::string ca_file;                // https: trust these certificates, not the system's
+    Duration stop_grace{5'000};         // what is under way when the run is stopped has so long
+    // Called when the last attempt is answered, before anything else is asked of the server; by
+    // the thread that called run_load. May be empty.
+    std::function<void()> when_answered = {};
+    // False: what the sale says of itself afterwards is not compared with what the buyers were
+    // told. For a server that is known not to keep its word.
+    bool closes_books = true;
+    bool keep_order_ids = false; // of all accepted orders, for LoadReport::order_ids
 };
 
 struct LoadProgress {
@@ -63,8 +71,8 @@ struct LoadProgress {
 using ProgressSink = std::function<void(const LoadProgress&)>;
 
 // Blocks until the run is over. `stop` may be set by any thread or a signal handler: no attempt is
-// begun any more, and what is under way has 5 s to be answered. `progress` is called about ten
-// times a second on the calling thread; it may be empty.
+// begun any more, and what is under way has `stop_grace` to be answered. `progress` is called about
+// ten times a second on the calling thread; it may be empty.
 //
 // Errors, before anything is sent: invalid (an option), not_found (the sale), unavailable, timeout
 // and io (the server). Whatever goes wrong later is counted in the report.

@@ -64,9 +64,10 @@ struct LoadReport {
     std::optional<LatencyCurve> accepted_curve; // not in the documents below, as the next
     std::optional<LatencyCurve> rejected_curve;
     std::chrono::steady_clock::time_point began; // the first attempt; not in the documents below
-    std::vector<std::string> examples;           // of errors, at most 10
-    std::vector<std::string> notes;              // what else a reader should know
-    bool is_stopped = false; // ended early, by a signal or because nothing answered
+    std::vector<std::string> order_ids; // accepted; only where asked for, and not in the documents
+    std::vector<std::string> examples;  // of errors, at most 10
+    std::vector<std::string> notes;     // what else a reader should know
+    bool is_stopped = false;            // ended early, by a signal or because nothing answered
 
     [[nodiscard]] std::uint64_t errors_total() const;
     [[nodiscard]] double attempts_per_second() const;

@@ -47,14 +47,19 @@ std::string head_markdown(const ResultHead& head) {
                        head.machine, head.version, head.command, head.started_at);
 }
 
-Result<void> write_result(const std::string& path, const std::string& markdown,
-                          const std::string& json) {
+std::pair<std::string, std::string> result_paths(const std::string& path) {
     std::string base = path;
     for (const std::string_view ending : {".md", ".json"}) {
         if (base.ends_with(ending)) base.resize(base.size() - ending.size());
     }
-    if (auto done = write_file(base + ".md", markdown); !done) return done;
-    return write_file(base + ".json", json + '\n');
+    return {base + ".md", base + ".json"};
+}
+
+Result<void> write_result(const std::string& path, const std::string& markdown,
+                          const std::string& json) {
+    const auto [for_people, for_programs] = result_paths(path);
+    if (auto done = write_file(for_people, markdown); !done) return done;
+    return write_file(for_programs, json + '\n');
 }
 
 } // namespace doorbuster

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 
@@ -23,6 +24,8 @@ struct ResultHead {
 // The head as items of a list.
 [[nodiscard]] std::string head_markdown(const ResultHead& head);
 
+// The two files of write_result, for people and for programs.
+[[nodiscard]] std::pair<std::string, std::string> result_paths(const std::string& path);
 // PATH.md and PATH.json; a .md or .json at the end of `path` is left out. Errc::io.
 [[nodiscard]] Result<void> write_result(const std::string& path, const std::string& markdown,
                                         const std::string& json);

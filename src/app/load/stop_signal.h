@@ -1,5 +1,6 @@
-// StopSignal: SIGINT and SIGTERM end a run early instead of the process. The first sets the flag,
-// the second exits at once, with status 1 and a word about it. One at a time in a process; made and
+// StopSignal: SIGINT, SIGTERM and SIGHUP (unless it is ignored, as below nohup) end a run early
+// instead of the process. The first sets the flag, the second exits at once, with status 1 and a
+// word about it. One at a time in a process; made and
 // destroyed by the main thread.
 #pragma once
 
@@ -20,6 +21,7 @@ public:
 private:
     struct sigaction old_int_ {};
     struct sigaction old_term_ {};
+    struct sigaction old_hup_ {};
 };
 
 } // namespace doorbuster

@@ -27,7 +27,6 @@ using Steady = std::chrono::steady_clock;
 
 // A broker that makes a topic, a database that makes tables: seconds.
 constexpr milliseconds kReadyMax{60'000};
-constexpr milliseconds kStopMax{12'000}; // the contract's ten seconds, and a busy machine
 constexpr milliseconds kLookEvery{20};
 constexpr std::size_t kLogEnd = 600; // enough for the line that says why
 
@@ -125,7 +124,7 @@ Result<void> Child::wait_until_ready(const std::atomic<bool>& stop) {
         std::array<char, 512> bytes{};
         const ssize_t size = ::read(out_, bytes.data(), bytes.size());
         if (size <= 0) {
-            static_cast<void>(has_ended(kStopMax));
+            static_cast<void>(has_ended(Child::kStopMax));
             return fail(Errc::unavailable, "the server does not start: " + end_of_log());
         }
         line.append(bytes.data(), static_cast<std::size_t>(size));
@@ -150,10 +149,10 @@ bool Child::has_ended(milliseconds within) {
     return is_over_;
 }
 
-Result<void> Child::stop() {
+Result<void> Child::stop(milliseconds within) {
     if (is_over_) return {};
     ::kill(pid_, SIGTERM);
-    if (!has_ended(kStopMax)) {
+    if (!has_ended(within)) {
         ::kill(pid_, SIGKILL);
         static_cast<void>(has_ended(kStopMax));
         return fail(Errc::io, "the server did not stop: " + end_of_log());

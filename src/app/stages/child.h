@@ -34,9 +34,11 @@ public:
 
     [[nodiscard]] const std::string& url() const { return url_; }
     [[nodiscard]] pid_t pid() const { return pid_; }
-    // SIGTERM, and SIGKILL when that does not help within the contract's ten seconds. Errc::io: it
-    // did not end well; its log's end is in the error.
-    [[nodiscard]] Result<void> stop();
+    // The contract's ten seconds, and a busy machine.
+    static constexpr std::chrono::milliseconds kStopMax{12'000};
+    // SIGTERM, and SIGKILL when that does not help in time. Errc::io: it did not end well; its
+    // log's end is in the error.
+    [[nodiscard]] Result<void> stop(std::chrono::milliseconds within = kStopMax);
 
 private:
     Child(pid_t pid, int out, std::string log) : pid_(pid), out_(out), log_(std::move(log)) {}

@@ -14,12 +14,16 @@
 namespace doorbuster::stages {
 namespace {
 
+// Which of the rounds counts: where one is too many, the worst.
+enum class Judge : std::uint8_t { median, worst };
+
 // A figure of a round: its name in files, its title for people, and how many decimals it has there.
 struct Row {
     std::string_view name;
     std::string_view title;
     int decimals;
     double (*figure)(const Round& round);
+    Judge judge = Judge::median;
 };
 
 double count(std::uint64_t number) { return static_cast<double>(number); }
@@ -34,9 +38,12 @@ constexpr std::array kRows = {
     Row{"yes", "yes", 0, [](const Round& r) { return count(r.load.accepted); }},
     Row{"orders_in_store", "orders in the store", 0,
         [](const Round& r) { return static_cast<double>(r.orders); }},
-    Row{"oversold", "oversold", 0, [](const Round& r) { return static_cast<double>(r.oversold); }},
+    Row{"oversold", "oversold", 0, [](const Round& r) { return static_cast<double>(r.oversold); },
+        Judge::worst},
     Row{"yes_but_no_order", "yes but no order", 0,
-        [](const Round& r) { return static_cast<double>(r.lost); }},
+        [](const Round& r) { return static_cast<double>(r.lost); }, Judge::worst},
+    Row{"order_but_no_yes", "order but no yes", 0,
+        [](const Round& r) { return static_cast<double>(r.unexpected); }, Judge::worst},
     Row{"connections_peak", "DB connections, peak", 0,
         [](const Round& r) { return r.connections_max; }},
     Row{"connections_mean", "DB connections, mean", 2,
@@ -67,10 +74,7 @@ constexpr std::array kRows = {
 double no_of(const Round& round, std::size_t outcome) {
     return count(round.load.rejected[outcome]);
 }
-double errors_of(const Round& round) {
-    const auto books = static_cast<std::size_t>(LoadErrorKind::books);
-    return count(round.load.errors_total() - round.load.errors[books]);
-}
+double errors_of(const Round& round) { return count(round.load.errors_total()); }
 
 // The codes that anybody was refused with.
 std::set<std::size_t> codes_of(const LoadResult& load) {
@@ -94,16 +98,23 @@ std::string number(double value, int decimals) {
     return fmt::format("{:.{}f}", value, decimals);
 }
 
-std::string cell(const Spread& spread, int decimals) {
+std::string cell(const Spread& spread, int decimals, Judge judge) {
     const std::string median = number(spread.median, decimals);
     const std::string least = number(spread.least, decimals);
     const std::string most = number(spread.most, decimals);
-    return least == most ? median : fmt::format("{} ({}-{})", median, least, most);
+    if (least == most) return median;
+    return fmt::format("{} ({}-{})", judge == Judge::worst ? most : median, least, most);
+}
+
+// Counts to the last digit, the rest to six.
+std::string plain(double value) {
+    const bool is_count = value == std::floor(value) && std::abs(value) < 1e15;
+    return is_count ? fmt::format("{:.0f}", value) : fmt::format("{:.6g}", value);
 }
 
 std::string json_of(const Spread& spread) {
-    return fmt::format(R"({{"median":{:.6g},"min":{:.6g},"max":{:.6g}}})", spread.median,
-                       spread.least, spread.most);
+    return fmt::format(R"({{"median":{},"min":{},"max":{}}})", plain(spread.median),
+                       plain(spread.least), plain(spread.most));
 }
 
 void append_curve(std::string& out, std::string_view name,
@@ -120,7 +131,7 @@ void append_curves(std::string& out, const Round& round) {
     out += R"(,"samples":[)";
     bool is_first = true;
     for (const Sample& sample : round.samples) {
-        fmt::format_to(std::back_inserter(out), "{}[{:.2f},{:g},{:.0f},{:.0f},{:.0f}]",
+        fmt::format_to(std::back_inserter(out), "{}[{:.3f},{:g},{:.0f},{:.0f},{:.0f}]",
                        is_first ? "" : ",", sample.seconds, sample.connections, sample.orders,
                        sample.attempts, sample.yes);
         is_first = false;
@@ -196,28 +207,46 @@ std::string json_of(const LoadShape& shape, const Stage& stage, const std::set<s
     return out + '}';
 }
 
-Table table_of(const LoadResult& load) {
-    std::vector<Table::Column> columns{{"", Table::Align::left}};
-    for (const Stage& stage : load.stages) columns.push_back({stage.strategy, Table::Align::right});
-    Table table(std::move(columns));
-    const auto add = [&](std::string title, const Figure& figure, int decimals) {
+// Calls take(cells) with each row of a load's table: its title, and a cell a stage.
+template <class Take> void for_each_row(const LoadResult& load, const Take& take) {
+    const auto add = [&](std::string title, const Figure& figure, int decimals, Judge judge) {
         std::vector<std::string> cells{std::move(title)};
         for (const Stage& stage : load.stages) {
-            cells.push_back(stage.rounds.empty() ? "-" : cell(spread_of(stage, figure), decimals));
+            cells.push_back(stage.rounds.empty() ? "-"
+                                                 : cell(spread_of(stage, figure), decimals, judge));
         }
-        table.add(std::move(cells));
+        take(std::move(cells));
     };
     for (const Row& row : kRows) {
-        add(std::string(row.title), row.figure, row.decimals);
+        add(std::string(row.title), row.figure, row.decimals, row.judge);
         if (row.name != "yes") continue;
         for (const std::size_t code : codes_of(load)) {
             add(
                 fmt::format("no: {}", name_of(code)),
-                [code](const Round& round) { return no_of(round, code); }, 0);
+                [code](const Round& round) { return no_of(round, code); }, 0, Judge::median);
         }
-        add("errors", errors_of, 0);
+        add("errors", errors_of, 0, Judge::worst);
     }
+}
+
+Table table_of(const LoadResult& load) {
+    std::vector<Table::Column> columns{{"", Table::Align::left}};
+    for (const Stage& stage : load.stages) columns.push_back({stage.strategy, Table::Align::right});
+    Table table(std::move(columns));
+    for_each_row(load, [&table](std::vector<std::string> cells) { table.add(std::move(cells)); });
     return table;
+}
+
+std::string incomplete_of(const Report& report) {
+    if (report.incomplete.empty()) return {};
+    return fmt::format("INCOMPLETE, it ended early: {}\n", report.incomplete);
+}
+
+std::string how_to_read(const Report& report) {
+    return fmt::format("medians of {} rounds, with the least and the greatest where they differ; "
+                       "of errors, oversold, \"yes but no order\" and \"order but no yes\" the "
+                       "worst round",
+                       report.rounds);
 }
 
 // Who comes how, and who is let in: without it no figure says anything.
@@ -240,14 +269,16 @@ std::string conditions_of(const LoadResult& load) {
                              shape.limit_per_second, limited);
 }
 
-std::string notes_of(const LoadResult& load) {
+std::string notes_of(const LoadResult& load, std::string_view mark) {
     std::string out;
     for (const Stage& stage : load.stages) {
         if (!stage.left_out.empty()) {
-            out += fmt::format("{} was left out: it {}\n", stage.strategy, stage.left_out);
+            out += fmt::format("{}{} was left out: it {}\n", mark, stage.strategy, stage.left_out);
         }
-        for (const std::string& note : all_of(stage, &Round::notes)) {
-            out += fmt::format("{}, {}\n", stage.strategy, note);
+        for (const auto texts : {&Round::notes, &Round::violations}) {
+            for (const std::string& text : all_of(stage, texts)) {
+                out += fmt::format("{}{}, {}\n", mark, stage.strategy, text);
+            }
         }
     }
     return out;
@@ -256,10 +287,13 @@ std::string notes_of(const LoadResult& load) {
 } // namespace
 
 std::string to_json(const Report& report, Curves curves) {
-    std::string out = fmt::format(R"({{{},"store":{},"redis":{},"kafka":{},"rounds":{},"loads":[)",
-                                  head_json(report.head), doorbuster::quoted(report.store),
-                                  doorbuster::quoted(report.redis),
-                                  doorbuster::quoted(report.kafka), report.rounds);
+    const std::string incomplete =
+        report.incomplete.empty() ? "null" : doorbuster::quoted(report.incomplete);
+    std::string out = fmt::format(
+        R"({{{},"store":{},"redis":{},"kafka":{},"rounds":{},)"
+        R"("incomplete":{},"failures":{},"loads":[)",
+        head_json(report.head), doorbuster::quoted(report.store), doorbuster::quoted(report.redis),
+        doorbuster::quoted(report.kafka), report.rounds, incomplete, json_of(failures_of(report)));
     for (std::size_t i = 0; i < report.loads.size(); ++i) {
         const LoadResult& load = report.loads[i];
         const LoadShape& shape = load.shape;
@@ -282,7 +316,7 @@ std::string to_json(const Report& report, Curves curves) {
 std::string to_csv(const Report& report) {
     std::set<std::size_t> codes;
     for (const LoadResult& load : report.loads) codes.merge(codes_of(load));
-    std::string out = "load,strategy,rounds,rate,limit_per_second";
+    std::string out = "load,strategy,rounds,rate,limit_per_second,violations";
     const auto add_names = [&out](std::string_view name) {
         fmt::format_to(std::back_inserter(out), ",{0},{0}_min,{0}_max", name);
     };
@@ -293,13 +327,13 @@ std::string to_csv(const Report& report) {
     for (const LoadResult& load : report.loads) {
         for (const Stage& stage : load.stages) {
             if (stage.rounds.empty()) continue;
-            fmt::format_to(std::back_inserter(out), "{},{},{},{:g},{:g}", load.shape.name,
+            fmt::format_to(std::back_inserter(out), "{},{},{},{:g},{:g},{}", load.shape.name,
                            stage.strategy, stage.rounds.size(), load.shape.rate.value_or(0),
-                           limit_of(load.shape, stage));
+                           limit_of(load.shape, stage), all_of(stage, &Round::violations).size());
             const auto add = [&](const Figure& figure) {
                 const Spread spread = spread_of(stage, figure);
-                fmt::format_to(std::back_inserter(out), ",{:.6g},{:.6g},{:.6g}", spread.median,
-                               spread.least, spread.most);
+                fmt::format_to(std::back_inserter(out), ",{},{},{}", plain(spread.median),
+                               plain(spread.least), plain(spread.most));
             };
             for (const Row& row : kRows) add(row.figure);
             for (const std::size_t code : codes) {
@@ -314,20 +348,20 @@ std::string to_csv(const Report& report) {
 
 std::string to_text(const Report& report) {
     std::string out =
-        fmt::format("store {}, Redis {}, Kafka {}; medians of {} rounds, and from the "
-                    "least to the greatest where they differ\n",
-                    report.store, report.redis, report.kafka, report.rounds);
+        incomplete_of(report) + fmt::format("store {}, Redis {}, Kafka {}; {}\n", report.store,
+                                            report.redis, report.kafka, how_to_read(report));
     for (const LoadResult& load : report.loads) {
         out += '\n' + load.shape.title + '\n' + conditions_of(load) +
-               table_of(load).text(Colour::off) + notes_of(load);
+               table_of(load).text(Colour::off) + notes_of(load, "");
     }
     return out;
 }
 
 std::string to_markdown(const Report& report) {
     std::string out = "# doorbuster bench stages\n\n" + head_markdown(report.head) +
-                      fmt::format("- store {}, Redis {}, Kafka {}\n- medians of {} rounds\n",
-                                  report.store, report.redis, report.kafka, report.rounds);
+                      fmt::format("- store {}, Redis {}, Kafka {}\n- {}\n", report.store,
+                                  report.redis, report.kafka, how_to_read(report));
+    if (!report.incomplete.empty()) out += "- " + incomplete_of(report);
     for (const LoadResult& load : report.loads) {
         fmt::format_to(std::back_inserter(out), "\n## {}\n\n{}\n|  |", load.shape.title,
                        conditions_of(load));
@@ -335,27 +369,12 @@ std::string to_markdown(const Report& report) {
         out += "\n|---|";
         for (std::size_t i = 0; i < load.stages.size(); ++i) out += "--:|";
         out += '\n';
-        const auto add = [&](std::string_view title, const Figure& figure, int decimals) {
-            fmt::format_to(std::back_inserter(out), "| {} |", title);
-            for (const Stage& stage : load.stages) {
-                out += ' ' +
-                       (stage.rounds.empty() ? std::string("-")
-                                             : cell(spread_of(stage, figure), decimals)) +
-                       " |";
-            }
+        for_each_row(load, [&out](const std::vector<std::string>& cells) {
+            out += '|';
+            for (const std::string& cell : cells) out += ' ' + cell + " |";
             out += '\n';
-        };
-        for (const Row& row : kRows) {
-            add(row.title, row.figure, row.decimals);
-            if (row.name != "yes") continue;
-            for (const std::size_t code : codes_of(load)) {
-                add(
-                    fmt::format("no: {}", name_of(code)),
-                    [code](const Round& round) { return no_of(round, code); }, 0);
-            }
-            add("errors", errors_of, 0);
-        }
-        if (const std::string notes = notes_of(load); !notes.empty()) out += '\n' + notes;
+        });
+        if (const std::string notes = notes_of(load, "- "); !notes.empty()) out += '\n' + notes;
     }
     return out;
 }

@@ -85,7 +85,7 @@ TEST(StagesReport, AsCsvHasARowForEachStageThatRanAndAsManyCellsAsNames) {
     const auto commas = [](const std::string& line) { return std::ranges::count(line, ','); };
     EXPECT_EQ(commas(lines[1]), commas(lines[0]));
     EXPECT_EQ(commas(lines[2]), commas(lines[0]));
-    EXPECT_TRUE(lines[1].starts_with("article,naive,3,0,0,100,100,100,500,500,500,14,12,30,"));
+    EXPECT_TRUE(lines[1].starts_with("article,naive,3,0,0,0,100,100,100,500,500,500,14,12,30,"));
 }
 
 TEST(StagesReport, ForPeopleSaysWhatWasLeftOutAndWhy) {
@@ -111,7 +111,7 @@ TEST(StagesReport, SaysInEachFormWhoIsLimitedAndWhatWasNeverSent) {
         EXPECT_NE(text.find("never sent"), std::string::npos) << text;
         EXPECT_NE(text.find("limited, round 1: given up"), std::string::npos) << text;
     }
-    EXPECT_NE(to_csv(report).find("rush,limited,1,10000,200,"), std::string::npos);
+    EXPECT_NE(to_csv(report).find("rush,limited,1,10000,200,0,"), std::string::npos);
     const auto json = boost::json::parse(to_json(report, Curves::left_out));
     const auto& stages = json.at("loads").at(0).at("stages");
     EXPECT_EQ(stages.at(0).at("limit_per_second").to_number<double>(), 0);
@@ -131,6 +131,58 @@ TEST(StagesLoads, LimitOnlyTheLimitedStageUnlessALimitIsAskedFor) {
     shape.limits_all = true;
     shape.limit_per_second = 7;
     EXPECT_EQ(limits(), (std::vector<double>{0, 0, 7, 7, 7, 0}));
+}
+
+TEST(StagesReport, OfAnEvenNumberOfRoundsTakesTheMiddleOfTheMiddleTwo) {
+    const Stage stage{"naive", "", {round(30, 30, 9), round(10, 10, 5)}};
+    const auto yes = [](const Round& each) { return static_cast<double>(each.load.accepted); };
+    EXPECT_EQ(spread_of(stage, yes).median, 20);
+}
+
+TEST(StagesReport, WritesCountsToTheirLastDigit) {
+    Report report = any_report();
+    report.loads[0].stages[2].rounds[0].load.attempts = 12'345'678;
+    EXPECT_NE(to_csv(report).find(",12345678,12345678,12345678,"), std::string::npos);
+}
+
+TEST(StagesReport, ShowsTheBadNewsOfOneRoundOfThreeInEachForm) {
+    Report report = any_report();
+    report.loads[0].stages = {{"optimistic", "", {round(5, 5, 1), round(5, 5, 1), round(5, 4, 1)}}};
+    report.loads[0].stages[0].rounds[2].violations = {"oversold by 7"};
+    for (const std::string& text : {to_text(report), to_markdown(report)}) {
+        EXPECT_NE(text.find("1 (0-1)"), std::string::npos) << "the worst counts\n" << text;
+        EXPECT_NE(text.find("optimistic, round 3: oversold by 7"), std::string::npos) << text;
+    }
+    const auto json = boost::json::parse(to_json(report, Curves::left_out));
+    const auto& stage = json.at("loads").at(0).at("stages").at(0);
+    EXPECT_EQ(stage.at("violations").at(0).as_string(), "round 3: oversold by 7");
+    ASSERT_EQ(json.at("failures").as_array().size(), 2U);
+    EXPECT_EQ(failures_of(report)[0],
+              "article, optimistic, round 3: 1 buyers have a yes and no order");
+}
+
+TEST(StagesReport, FailsForErrorsOfAnyStageButForLosesOnlyOfThoseThatPromiseNone) {
+    Report report = any_report();
+    EXPECT_TRUE(failures_of(report).empty()) << "queued may lose orders";
+    report.loads[0].stages[2].rounds[0].load.errors[0] = 2;
+    EXPECT_EQ(failures_of(report), std::vector<std::string>{"article, queued, round 1: 2 errors"});
+    report = any_report();
+    report.loads[0].stages[0].strategy = "reserve";
+    report.loads[0].stages[0].rounds[1].unexpected = 1;
+    EXPECT_EQ(failures_of(report).size(), 1U);
+    report.loads[0].stages[0].rounds[1].load.rejected[static_cast<std::size_t>(
+        PurchaseOutcome::unavailable)] = 1;
+    EXPECT_TRUE(failures_of(report).empty()) << "the 503 had named its order";
+}
+
+TEST(StagesReport, SaysThatItIsIncompleteAndWhy) {
+    Report report = any_report();
+    report.incomplete = "stopped";
+    for (const std::string& text : {to_text(report), to_markdown(report)}) {
+        EXPECT_NE(text.find("INCOMPLETE, it ended early: stopped"), std::string::npos) << text;
+    }
+    EXPECT_EQ(boost::json::parse(to_json(report, Curves::left_out)).at("incomplete").as_string(),
+              "stopped");
 }
 
 TEST(StagesReport, AsAPageHoldsItsFiguresAndNothingThatEndsItsScript) {

@@ -18,7 +18,7 @@ namespace doorbuster::stages {
 namespace {
 
 constexpr Duration kCallMax{5'000};
-constexpr std::chrono::seconds kCleaningMax{30};
+constexpr Duration kForgottenMax{5'000}; // where nobody cleaned up in order
 constexpr std::string_view kKeysAtATime = "1000";
 
 Task<Result<void>> unlink(redis::Client& client, std::vector<std::string> keys) {
@@ -57,18 +57,22 @@ std::string database_name(std::string name) {
     return name;
 }
 
-Result<void> delete_topic(const std::string& brokers, const std::string& topic) {
+// The topic and the group that read it.
+Result<void> delete_log(const std::string& brokers, const std::string& name, Duration wait_max) {
     kafka::Settings settings;
     settings.brokers = brokers;
-    settings.topic = topic;
+    settings.topic = name;
     auto client = kafka::Client::open(settings, kafka::Role::reader, nullptr);
     if (!client) return tl::make_unexpected(std::move(client.error()));
-    return kafka::delete_topic(*client, topic, kCallMax);
+    auto topic = kafka::delete_topic(*client, name, wait_max / 2);
+    auto group = kafka::delete_group(*client, name, wait_max / 2);
+    return topic ? group : topic;
 }
 
 } // namespace
 
-Result<void> delete_keys(const std::string& redis_url, const std::string& prefix) {
+Result<void> delete_keys(const std::string& redis_url, const std::string& prefix,
+                         Duration wait_max) {
     auto options = redis::read_options(redis_url, {});
     if (!options) return tl::make_unexpected(std::move(options.error()));
     options->needs_noeviction = false;
@@ -84,7 +88,7 @@ Result<void> delete_keys(const std::string& redis_url, const std::string& prefix
                               if (error) std::rethrow_exception(error);
                               deleted.set_value(std::move(result));
                           });
-    const bool is_done = when_deleted.wait_for(kCleaningMax) == std::future_status::ready;
+    const bool is_done = when_deleted.wait_for(wait_max) == std::future_status::ready;
     cores.stop();
     if (!is_done) return fail(Errc::timeout, "deleting the keys " + prefix + "*");
     return when_deleted.get();
@@ -104,21 +108,21 @@ Result<std::unique_ptr<Scratch>> Scratch::make(const Engines& engines, const std
     return scratch;
 }
 
-Scratch::~Scratch() { static_cast<void>(clean_up()); }
+Scratch::~Scratch() { static_cast<void>(clean_up(kForgottenMax)); }
 
 std::string Scratch::store_url() const {
     return database_ ? database_->url() : "sqlite:" + folder() + "/orders.db";
 }
 
-Result<void> Scratch::clean_up() {
+Result<void> Scratch::clean_up(Duration wait_max) {
     if (std::exchange(is_clean_, true)) return {};
     Result<void> first;
     const auto note = [&first](Result<void> done) {
         if (first && !done) first = std::move(done);
     };
     if (database_) note(database_->drop());
-    if (!engines_.redis.empty()) note(delete_keys(engines_.redis, name_ + ":"));
-    if (!engines_.kafka.empty()) note(delete_topic(engines_.kafka, name_));
+    if (!engines_.redis.empty()) note(delete_keys(engines_.redis, name_ + ":", wait_max));
+    if (!engines_.kafka.empty()) note(delete_log(engines_.kafka, name_, wait_max));
     return first;
 }
 

@@ -9,6 +9,7 @@
 #include "adapters/sql/scratch_database.h"
 #include "app/scratch_folder.h"
 #include "base/result.h"
+#include "domain/time.h"
 
 namespace doorbuster::stages {
 
@@ -33,8 +34,9 @@ public:
     // A prefix of keys, a topic, a group.
     [[nodiscard]] const std::string& name() const { return name_; }
 
-    // Everything, whatever became of the rest: the first error of several.
-    [[nodiscard]] Result<void> clean_up();
+    // Everything, whatever became of the rest: the first error of several. `wait_max`: for Redis,
+    // and for Kafka.
+    [[nodiscard]] Result<void> clean_up(Duration wait_max);
 
 private:
     Scratch(Engines engines, std::string name, ScratchFolder folder)
@@ -48,6 +50,7 @@ private:
 };
 
 // Deletes every key that begins with `prefix`. Errc::unavailable, Errc::timeout.
-[[nodiscard]] Result<void> delete_keys(const std::string& redis_url, const std::string& prefix);
+[[nodiscard]] Result<void> delete_keys(const std::string& redis_url, const std::string& prefix,
+                                       Duration wait_max);
 
 } // namespace doorbuster::stages

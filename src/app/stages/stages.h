@@ -69,27 +69,29 @@ struct Options {
 struct Sample {
     double seconds = 0; // since the load began
     double connections = 0;
-    double orders = 0;   // in the store, confirmed
-    double stored = 0;   // the same and refused
-    double attempts = 0; // answered so far, as the next
+    double connections_max = 0; // within the second before
+    double orders = 0;          // in the store, confirmed
+    double stored = 0;          // the same and refused
+    double attempts = 0;        // answered so far, as the next
     double yes = 0;
 };
 
 struct Round {
     LoadReport load;
-    std::uint64_t unsent = 0; // attempts of the load that were left when its time was over
-    std::int64_t orders = 0;  // in the store, confirmed
-    std::int64_t refused = 0; // in the store, refused by its guard
-    Units oversold = 0;       // units of orders above the stock
-    std::int64_t lost = 0;    // told yes, and no order
+    std::uint64_t unsent = 0;    // attempts of the load that were left when its time was over
+    std::int64_t orders = 0;     // in the store, confirmed
+    std::int64_t refused = 0;    // in the store, refused by its guard
+    Units oversold = 0;          // units of orders above the stock
+    std::int64_t lost = 0;       // orders that a buyer was told of and that are not in the store
+    std::int64_t unexpected = 0; // orders in the store that no buyer was told of
     double connections_max = 0;
-    double connections_mean = 0;
+    double connections_mean = 0; // until the last answer
     double statements_per_attempt = 0;
     double redis_per_attempt = 0;
     double yes_per_second = 0;           // until the last yes
     double drain_seconds = 0;            // from the last yes until its order was in the store
     std::vector<std::string> violations; // the audit's
-    std::vector<std::string> notes;      // the load's, but for that of the unsent
+    std::vector<std::string> notes;      // the load's, and what its first errors were
     std::vector<Sample> samples;
 };
 
@@ -110,8 +112,13 @@ struct Report {
     std::string redis; // "none" where there is none, as the next
     std::string kafka;
     int rounds = 0;
+    std::string incomplete; // why it ended early; empty: it did not
     std::vector<LoadResult> loads;
 };
+
+// What must not be, in words: errors of any stage, and of those that promise to be right every
+// order too many or too few, in any round.
+[[nodiscard]] std::vector<std::string> failures_of(const Report& report);
 
 // The rounds' median with the least and the greatest.
 struct Spread {
@@ -127,7 +134,8 @@ using Figure = std::function<double(const Round&)>;
 using Sink = std::function<void(std::string_view step, const LoadProgress& progress)>;
 
 // Errc::invalid: the options do not go together. Errc::unavailable: an engine is away, or `stop`
-// ended it. Whatever happens, what was made is taken away.
+// ended it, before the first round was over; later that is Report::incomplete. What was made is
+// taken away, whatever happens, or named where that cannot be.
 [[nodiscard]] Result<Report> run(const Options& options, const std::atomic<bool>& stop,
                                  const Sink& progress);
 

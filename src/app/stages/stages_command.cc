@@ -1,5 +1,7 @@
 #include "app/stages/stages_command.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <fmt/format.h>
@@ -102,13 +104,35 @@ Result<void> write_files(const Flags& flags, const stages::Report& report) {
     return write_file(flags.html, *page);
 }
 
+// Opens what is to be written at the end, without changing what stands there.
+Result<void> can_write_files(const Flags& flags) {
+    std::vector<std::string> paths{flags.csv, flags.html};
+    if (!flags.report.empty()) {
+        const auto [markdown, json] = result_paths(flags.report);
+        paths.push_back(markdown);
+        paths.push_back(json);
+    }
+    for (const std::string& path : paths) {
+        if (path.empty()) continue;
+        const bool is_new = ::access(path.c_str(), F_OK) != 0;
+        errno = 0;
+        const bool is_good = std::ofstream(path, std::ios::binary | std::ios::app).good();
+        if (!is_good) {
+            return fail(Errc::io,
+                        "writing " + path + ": " + std::generic_category().message(errno));
+        }
+        if (is_new) ::unlink(path.c_str());
+    }
+    return {};
+}
+
 void run_command(Flags& flags, CommandContext& context) {
     if (!flags.html.empty()) { // said before the hour that the rest may take
         if (auto page = stages::to_html({}); !page) {
-            context.err << "doorbuster: " << page.error().context << "; --html is left out\n";
-            flags.html.clear();
+            return context.failed(kExitFailed, "--html: " + page.error().context);
         }
     }
+    if (auto able = can_write_files(flags); !able) return context.failed(able.error());
     auto program = stages::own_program();
     if (!program) return context.failed(program.error());
     flags.options.program = *program;
@@ -126,7 +150,7 @@ void run_command(Flags& flags, CommandContext& context) {
             context.err << last_step << std::endl;
             line.emplace();
         }
-        line->show(done);
+        if (done.seconds > 0) line->show(done);
     };
     const auto report = stages::run(flags.options, stop.flag(), progress);
     if (line) line->end();
@@ -135,6 +159,8 @@ void run_command(Flags& flags, CommandContext& context) {
                                : stages::to_text(*report))
                 << std::flush;
     if (auto written = write_files(flags, *report); !written) context.failed(written.error());
+    if (!report->incomplete.empty()) context.failed(kExitFailed, report->incomplete);
+    for (const std::string& what : stages::failures_of(*report)) context.failed(kExitFailed, what);
 }
 
 } // namespace
@@ -146,7 +172,10 @@ void add_stages_command(CLI::App& bench, CommandContext& context) {
     command->footer(
         "Each round has a server of its own, on engines that may be yours: there it makes a schema "
         "(PostgreSQL) or a database (MySQL), keys under a prefix, and a topic, all of them named "
-        "doorbuster-stages-..., and takes them away again. Ctrl-C ends it in order.\n"
+        "doorbuster-stages-..., and takes them away again. Ctrl-C ends it in order, with the "
+        "rounds that were over by then.\n"
+        "Exit status: 1 also when a stage that promises to be right was not, or an answer could "
+        "not be explained.\n"
         "docs/stages.md tells what the stages are and how to read the table.\n"
         "Examples:\n"
         "  doorbuster bench stages --load article\n"

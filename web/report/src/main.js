@@ -42,7 +42,7 @@ function loadSection(load) {
     } else if (stage.danger) {
       out.push(element('p', { class: 'note' }, `${stage.strategy} ${stage.danger}.`));
     }
-    for (const note of stage.notes ?? []) {
+    for (const note of [...stage.notes ?? [], ...stage.violations ?? []]) {
       out.push(element('p', { class: 'note' }, `${stage.strategy}, ${note}.`));
     }
   }
@@ -56,9 +56,12 @@ function show(report) {
   page.append(
     element('h1', {}, 'The published stages, side by side'),
     element('p', {}, 'Each stage sold the same stock to the same crowd, on the same engines, with a ' +
-      'server of its own. Figures are medians of the rounds; below them in small print the least ' +
-      'and the greatest. What each stage is, and why it does what it does: docs/stages.md.'),
+      'server of its own. Figures are medians of the rounds (of errors, oversold and lost or ' +
+      'unexpected orders the worst round); below them in small print the least and the greatest. What each stage is, and why it does what it does: docs/stages.md.'),
     head(report));
+  if (report.incomplete) {
+    page.append(element('p', { class: 'bad' }, `Incomplete, it ended early: ${report.incomplete}`));
+  }
   const draw = [];
   for (const load of report.loads) {
     const section = loadSection(load);

@@ -1,17 +1,18 @@
 // The table of one load: a column a stage, a row a figure.
 import { element } from './element.js';
 
-// name, title, decimals, and what makes a figure bad news.
+// Name, title, decimals, and whether anything above 0 is bad news: then the worst round counts.
 const FIRST = [
   ['attempts', 'attempts', 0],
   ['unsent', 'never sent', 0],
   ['yes', 'yes', 0],
 ];
 const REST = [
-  ['errors', 'errors', 0, (median) => median > 0],
+  ['errors', 'errors', 0, true],
   ['orders_in_store', 'orders in the store', 0],
-  ['oversold', 'oversold', 0, (median) => median > 0],
-  ['yes_but_no_order', 'yes but no order', 0, (median) => median > 0],
+  ['oversold', 'oversold', 0, true],
+  ['yes_but_no_order', 'yes but no order', 0, true],
+  ['order_but_no_yes', 'order but no yes', 0, true],
   ['connections_peak', 'DB connections, peak', 0],
   ['connections_mean', 'DB connections, mean', 2],
   ['sql_statements_per_attempt', 'SQL statements / attempt', 3],
@@ -30,10 +31,10 @@ const REST = [
 const format = (value, decimals) => value.toLocaleString('en-US',
   { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 
-function cell(spread, decimals, isBad) {
+function cell(spread, decimals, isBadNews) {
   if (spread === undefined) return element('td', {}, '-');
-  const node = element('td', {}, format(spread.median, decimals));
-  if (isBad?.(spread.median)) node.className = 'bad';
+  const node = element('td', {}, format(isBadNews ? spread.max : spread.median, decimals));
+  if (isBadNews && spread.max > 0) node.className = 'bad';
   const [least, most] = [format(spread.min, decimals), format(spread.max, decimals)];
   if (least !== most) node.append(element('small', {}, `${least} – ${most}`));
   return node;
@@ -47,9 +48,9 @@ export function table(load) {
     ...REST.map(([name, ...row]) => [(stage) => stage[name], ...row]),
   ];
   const body = element('tbody');
-  for (const [figure, title, decimals, isBad] of rows) {
+  for (const [figure, title, decimals, isBadNews] of rows) {
     body.append(element('tr', {}, element('th', { scope: 'row' }, title),
-      ...load.stages.map((stage) => cell(figure(stage), decimals, isBad))));
+      ...load.stages.map((stage) => cell(figure(stage), decimals, isBadNews))));
   }
   const titles = element('tr', {}, element('th', {}, ''),
     ...load.stages.map((stage) => element('th', { scope: 'col' }, stage.strategy)));
