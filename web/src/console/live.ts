@@ -93,6 +93,7 @@ export class Live {
   isUp = false;
   refused: Refused = null;
   private hasBegun = false; // the first figures of this connection were here
+  private isFresh = false; // and the second: while nobody looked on, the first may be seconds old
   status = 0; // of the last answer that was no stream
   code = ''; // and its problem's, if that is known
   chosen = '';
@@ -117,6 +118,7 @@ export class Live {
       onState: (isUp) => {
         this.isUp = isUp;
         this.hasBegun = false;
+        this.isFresh = false;
         this.changed();
       },
       onRefused: (status: number, problem?: Problem) => {
@@ -173,6 +175,7 @@ export class Live {
       this.hasBegun = true; // history follows
       return;
     }
+    this.isFresh = true;
     const latency = figures.process.latency_ms.last_tick; // as in the history
     this.processSeries.add(at, kTickMs, {
       p50: latency.p50 ?? 0,
@@ -216,7 +219,7 @@ export class Live {
     return new Map<string, KnownSale>([...this.listed, ...this.sales]);
   }
   get hasFigures(): boolean {
-    return this.isUp && this.hasBegun;
+    return this.isUp && this.isFresh;
   }
 
   forget(): void {
