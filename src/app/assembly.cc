@@ -164,8 +164,9 @@ void Assembly::Parts::build_engine(const std::function<void(const Error&)>& on_f
         cores, directories, purchases, *log, append_seconds, writer.get(), *lifecycle, *store,
         tally, *readiness, webhooks ? webhooks->dispatcher.get() : nullptr,
         std::move(redis_calls)});
-    console = std::make_unique<ConsoleFeed>(ConsoleFeed::Parts{
-        cores, clock, directories, purchases, *log, writer.get(), *store, tally, *readiness});
+    console = std::make_unique<ConsoleFeed>(ConsoleFeed::Parts{cores, clock, directories, purchases,
+                                                               *log, writer.get(), *store, tally,
+                                                               *readiness, direct_log != nullptr});
 }
 
 Result<void> Assembly::Parts::build_apis() {

@@ -17,27 +17,47 @@ using namespace std::string_view_literals;
 // Without news a viewer hears this often that the server is there.
 constexpr std::uint64_t kQuietTicksMax = 4;
 // "Now" is the last ten seconds: enough purchases for a 99.9th percentile, in a rush.
+constexpr Duration kRecent{10'000};
 constexpr std::size_t kMarksMax = 20;
+// Texts of one tick. More are made anew: a viewer opens once.
+constexpr std::size_t kOpeningsMax = 32;
 
-constexpr std::array kSaleColumns = {"remaining"sv,     "attempts"sv,     "accepted"sv,
-                                     "sold_out"sv,      "rate_limited"sv, "overloaded"sv,
-                                     "limit_reached"sv, "stored"sv,       "paid"sv};
+// The stock, then every way in which a purchase may end, by the contract's names.
+const auto& sale_columns() {
+    static const auto columns = [] {
+        std::array<std::string_view, kPurchaseOutcomes + 3> names;
+        names[0] = "remaining";
+        names[1] = "attempts";
+        for (std::size_t i = 1; i < kPurchaseOutcomes; ++i) {
+            names[i + 1] = to_string(static_cast<PurchaseOutcome>(i));
+        }
+        names[kPurchaseOutcomes + 1] = "stored";
+        names[kPurchaseOutcomes + 2] = "paid";
+        return names;
+    }();
+    return columns;
+}
 constexpr std::array kProcessColumns = {"p50"sv, "p99"sv, "p999"sv, "lag"sv, "written"sv};
 
-double of(const SaleFigures& sale, PurchaseOutcome outcome) {
-    return static_cast<double>(sale.outcomes[static_cast<std::size_t>(outcome)]);
+std::vector<double> sale_point(const SaleFigures& sale) {
+    std::vector<double> point;
+    point.reserve(sale_columns().size());
+    point.push_back(sale.is_cold ? ConsoleHistory::kUnknown : static_cast<double>(sale.remaining));
+    point.push_back(static_cast<double>(sale.attempts()));
+    for (std::size_t i = 1; i < kPurchaseOutcomes; ++i) {
+        point.push_back(static_cast<double>(sale.outcomes[i]));
+    }
+    point.push_back(static_cast<double>(sale.stored()));
+    point.push_back(static_cast<double>(sale.orders[static_cast<std::size_t>(OrderStatus::paid)]));
+    return point;
 }
 
-std::vector<double> sale_point(const SaleFigures& sale) {
-    return {static_cast<double>(sale.remaining),
-            static_cast<double>(sale.attempts()),
-            of(sale, PurchaseOutcome::accepted),
-            of(sale, PurchaseOutcome::sold_out),
-            of(sale, PurchaseOutcome::rate_limited),
-            of(sale, PurchaseOutcome::overloaded) + of(sale, PurchaseOutcome::unavailable),
-            of(sale, PurchaseOutcome::limit_reached),
-            static_cast<double>(sale.stored()),
-            static_cast<double>(sale.orders[static_cast<std::size_t>(OrderStatus::paid)])};
+void add_counts(const SaleView& view, SaleFigures& sale) {
+    for (std::size_t k = 0; k < kPurchaseOutcomes; ++k) {
+        sale.outcomes[k] += view.counts.of(static_cast<PurchaseOutcome>(k));
+    }
+    sale.admitted += view.steps.admitted();
+    sale.reserved += view.steps.reserved();
 }
 
 std::string event(std::string_view name, std::string_view json) {
@@ -54,35 +74,71 @@ ConsoleFeed::ConsoleFeed(Parts parts)
 Task<void> ConsoleFeed::run() {
     while (true) {
         co_await tick();
-        co_await sleep_for(parts_.clock, kTick);
+        // poll: somebody may come to look on.
+        for (int i = 0; i < kIdleTicks && (i == 0 || viewers() == 0); ++i) {
+            co_await sleep_for(parts_.clock, kTick);
+        }
     }
 }
 
-Task<std::map<SaleNo, SaleFigures>> ConsoleFeed::look_at_sales() {
-    std::map<SaleNo, SaleFigures> sales;
-    const TimePoint now = parts_.clock.now();
-    for (std::size_t i = 0; i < parts_.cores.size(); ++i) {
-        const SaleDirectory& directory = *parts_.directories[i];
-        auto collect = [&sales, &directory, now] {
-            directory.for_each([&](const SaleView& view) {
-                SaleFigures& sale = sales[view.terms->no];
-                sale.terms = view.terms;
-                sale.state = state_of(*view.terms, now);
-                sale.remaining = std::max<Units>(view.remaining(), 0);
-                sale.is_cold = !view.signals || view.signals->is_cold.load();
-                for (std::size_t k = 0; k < kPurchaseOutcomes; ++k) {
-                    sale.outcomes[k] += view.counts.of(static_cast<PurchaseOutcome>(k));
+ConsoleFeed::Slice ConsoleFeed::slice_from(std::size_t from, TimePoint now) const {
+    const SaleDirectory& directory = *parts_.directories[0];
+    const std::size_t end = std::min(directory.size(), from + kSliceMax);
+    Slice slice;
+    slice.sales.reserve(end - from);
+    slice.figures.resize(end - from);
+    for (std::size_t i = from; i < end; ++i) {
+        const SaleView& view = directory.at(i);
+        SaleFigures& sale = slice.figures[i - from];
+        slice.sales.push_back(view.terms->no);
+        sale.terms = view.terms;
+        sale.state = state_of(*view.terms, now);
+        sale.remaining = std::max<Units>(view.remaining(), 0);
+        sale.is_cold = !view.signals || view.signals->is_cold.load();
+        sale.is_last_look =
+            view.signals && view.signals->remaining_is == StockSignals::Remaining::was_seen;
+        add_counts(view, sale);
+    }
+    const auto orders = parts_.tally.counts(slice.sales);
+    for (std::size_t i = 0; i < orders.size(); ++i) slice.figures[i].orders = orders[i];
+    return slice;
+}
+
+Task<bool> ConsoleFeed::look_at_sales(TimePoint now, TimePoint before) {
+    bool has_moved = false;
+    for (std::size_t from = 0; from < parts_.directories[0]->size(); from += kSliceMax) {
+        Slice slice = slice_from(from, now);
+        for (std::size_t i = 1; i < parts_.cores.size(); ++i) {
+            SaleDirectory& directory = *parts_.directories[i];
+            auto collect = [&slice, &directory] {
+                for (std::size_t k = 0; k < slice.sales.size(); ++k) {
+                    const SaleView* view = directory.find(slice.sales[k]);
+                    if (view != nullptr) add_counts(*view, slice.figures[k]);
                 }
-                sale.admitted += view.steps.admitted();
-                sale.reserved += view.steps.reserved();
-            });
-        };
-        co_await call_on(parts_.cores.at(i), collect);
+            };
+            co_await call_on(parts_.cores.at(i), collect);
+        }
+        for (std::size_t k = 0; k < slice.sales.size(); ++k) {
+            has_moved |= take(slice.sales[k], std::move(slice.figures[k]), now, before);
+        }
+        forget_old_histories();
+        co_await boost::asio::post(use_task); // purchases have a turn
     }
-    for (const auto& [no, counts] : parts_.tally.counts()) {
-        if (const auto at = sales.find(no); at != sales.end()) at->second.orders = counts;
-    }
-    co_return sales;
+    co_return has_moved;
+}
+
+bool ConsoleFeed::take(SaleNo no, SaleFigures figures, TimePoint now, TimePoint before) {
+    Tracked& sale = sales_[no];
+    const bool is_new = sale.figures.terms == nullptr;
+    if (!is_new && sale.figures.same_as(figures)) return false;
+    by_move_.erase({sale.moved_at_tick, no});
+    with_history_.erase({sale.moved_at_tick, no});
+    keep_history(sale, std::move(figures), now, before);
+    sale.moved_at_tick = tick_;
+    by_move_.emplace(tick_, no);
+    if (sale.history) with_history_.emplace(tick_, no);
+    untold_.emplace(sale.told_at_tick, no);
+    return true;
 }
 
 ProcessFigures ConsoleFeed::look_at_process() {
@@ -98,6 +154,7 @@ ProcessFigures ConsoleFeed::look_at_process() {
         process.written_orders = parts_.writer->totals().orders.load();
         process.store_conflicts = parts_.writer->totals().conflicts.load();
     }
+    process.is_direct = parts_.is_direct;
     const auto connections = parts_.store.connections();
     process.connections_in_use = connections.in_use;
     process.connections_idle = connections.idle;
@@ -108,7 +165,11 @@ ProcessFigures ConsoleFeed::look_at_process() {
         process.yes.add(
             service->counters().duration[static_cast<std::size_t>(PurchaseOutcome::accepted)]);
     }
+    // A yes is stored by then.
+    if (process.is_direct) process.written_orders = process.yes.total();
+    process.last_tick = process.all;
     if (!marks_.empty()) {
+        process.last_tick = process.all.since(marks_.back().all);
         process.recent_yes = process.yes.since(marks_.front().yes);
         process.recent_all = process.all.since(marks_.front().all);
     }
@@ -120,21 +181,19 @@ void ConsoleFeed::keep_history(Tracked& sale, SaleFigures figures, TimePoint now
     const bool has_moved = figures.attempts() > 0 || figures.stored() > 0;
     if (has_moved) {
         const bool is_first = !sale.history;
-        if (is_first) sale.history.emplace(kSaleColumns);
+        if (is_first) sale.history.emplace(sale_columns());
         if (is_first && sale.figures.terms) sale.history->add(before, sale_point(sale.figures));
         sale.history->stood_still_until(before);
         sale.history->add(now, sale_point(figures));
     }
     sale.figures = std::move(figures);
-    sale.moved_at_tick = tick_;
 }
 
 void ConsoleFeed::keep_history(const ProcessFigures& process, TimePoint now, TimePoint before) {
-    LatencyCounts tick = process.all;
-    if (!marks_.empty()) tick = process.all.since(marks_.back().all);
+    const LatencyCounts& tick = process.last_tick;
     const bool is_idle = tick.total() == 0 && process.lag_records == 0;
-    marks_.push_back({process.yes, process.all});
-    if (marks_.size() > kMarksMax) marks_.pop_front();
+    marks_.push_back({now, process.yes, process.all});
+    while (marks_.size() > kMarksMax || marks_.front().at + kRecent <= now) marks_.pop_front();
     // One point of rest behind the last busy one, then none until it goes on.
     const bool was_idle = std::exchange(was_idle_, is_idle);
     if (is_idle && was_idle) return;
@@ -146,72 +205,92 @@ void ConsoleFeed::keep_history(const ProcessFigures& process, TimePoint now, Tim
 }
 
 void ConsoleFeed::forget_old_histories() {
-    std::vector<std::pair<std::uint64_t, SaleNo>> with_history;
-    for (const auto& [no, sale] : sales_) {
-        if (sale.history) with_history.emplace_back(sale.moved_at_tick, no);
-    }
-    if (with_history.size() <= kSalesMax) return;
-    std::ranges::sort(with_history);
-    for (std::size_t i = 0; i + kSalesMax < with_history.size(); ++i) {
-        sales_.at(with_history[i].second).history.reset();
+    while (with_history_.size() > kSalesMax) {
+        sales_.at(with_history_.begin()->second).history.reset();
+        with_history_.erase(with_history_.begin());
     }
 }
 
-std::string ConsoleFeed::figures_event(bool is_complete) const {
-    std::vector<const Tracked*> shown;
-    for (const auto& [no, sale] : sales_) {
-        if (is_complete || sale.moved_at_tick == tick_) shown.push_back(&sale);
+std::set<SaleNo> ConsoleFeed::watched() const {
+    std::set<SaleNo> sales;
+    const std::lock_guard lock(board_->mutex);
+    for (const auto& bell : board_->bells) {
+        const SaleView* view = parts_.directories[0]->find(bell->sale);
+        if (view != nullptr) sales.insert(view->terms->no);
     }
-    if (shown.size() > kSalesMax) {
-        std::ranges::stable_sort(shown, std::ranges::greater{}, &Tracked::moved_at_tick);
-        shown.resize(kSalesMax);
+    return sales;
+}
+
+std::vector<SaleNo> ConsoleFeed::take_news() {
+    std::vector<SaleNo> news;
+    const auto tell = [this, &news](SaleNo no) {
+        Tracked& sale = sales_.at(no);
+        if (untold_.erase({sale.told_at_tick, no}) == 0) return;
+        sale.told_at_tick = tick_;
+        news.push_back(no);
+    };
+    for (const SaleNo no : watched()) {
+        if (sales_.contains(no)) tell(no);
     }
+    while (news.size() < kSalesMax && !untold_.empty()) tell(untold_.begin()->second);
+    return news;
+}
+
+std::vector<SaleNo> ConsoleFeed::most_wanted(std::optional<SaleNo> sale) const {
+    std::set<SaleNo> wanted = watched();
+    if (sale) wanted.insert(*sale);
+    std::erase_if(wanted, [this](SaleNo no) { return !sales_.contains(no); });
+    std::size_t latest = 0;
+    for (auto at = by_move_.rbegin(); at != by_move_.rend() && latest < kSalesMax; ++at, ++latest) {
+        wanted.insert(at->second);
+    }
+    return {wanted.begin(), wanted.end()};
+}
+
+std::string ConsoleFeed::figures_event(const std::vector<SaleNo>& shown, bool is_complete) const {
     std::string list = "[";
-    for (const Tracked* sale : shown) {
+    for (const SaleNo no : shown) {
         if (list.size() > 1) list += ',';
-        list += figures_json(sale->figures);
+        list += figures_json(sales_.at(no).figures);
     }
     list += ']';
-    std::size_t viewers = 0;
-    {
-        const std::lock_guard lock(board_->mutex);
-        viewers = board_->bells.size();
-    }
     JsonObject body;
     body.field("at", looked_at_)
         .field("started_at", started_at_)
         .field("complete", is_complete)
-        .field("viewers", static_cast<std::int64_t>(viewers))
+        .field("viewers", static_cast<std::int64_t>(viewers()))
         .field("sales_known", static_cast<std::int64_t>(sales_.size()))
         .json("process", process_)
         .json("sales", list);
     return event("figures", body.take());
 }
 
+std::size_t ConsoleFeed::viewers() const {
+    const std::lock_guard lock(board_->mutex);
+    return board_->bells.size();
+}
+
 Task<void> ConsoleFeed::tick() {
-    auto sales = co_await look_at_sales();
     const TimePoint now = parts_.clock.now();
     const TimePoint before = looked_at_.value_or(now);
     ++tick_;
-    everything_.reset();
-    openings_.clear();
-    bool has_news = !looked_at_;
-    for (auto& [no, figures] : sales) {
-        Tracked& sale = sales_[no];
-        const bool is_new = sale.figures.terms == nullptr;
-        if (!is_new && sale.figures.same_as(figures)) continue;
-        has_news = true;
-        keep_history(sale, std::move(figures), now, before);
-    }
-    forget_old_histories();
+    const bool has_moved = co_await look_at_sales(now, before);
+    // From here on nobody else has a turn: what is made from now on has all of this tick.
     const ProcessFigures process = look_at_process();
     keep_history(process, now, before);
     std::string process_now = figures_json(process);
-    has_news = has_news || process_now != process_;
+    const bool has_news = !looked_at_ || has_moved || process_now != process_;
     process_ = std::move(process_now);
     looked_at_ = now;
+    everything_.reset();
+    openings_.clear();
+    if (viewers() == 0) {
+        untold_.clear(); // who comes is told of them in the opening
+        co_return;
+    }
     quiet_ticks_ = has_news ? 0 : quiet_ticks_ + 1;
-    if (has_news || quiet_ticks_ % kQuietTicksMax == 0) put_up(figures_event(false));
+    const bool is_due = has_news || !untold_.empty() || quiet_ticks_ % kQuietTicksMax == 0;
+    if (is_due) put_up(figures_event(take_news(), false));
 }
 
 void ConsoleFeed::put_up(std::string text) {
@@ -223,7 +302,8 @@ void ConsoleFeed::put_up(std::string text) {
         bells = board_->bells;
     }
     for (auto& bell : bells) {
-        boost::asio::post(bell->core, [bell] { bell->timer.cancel(); });
+        const Executor core = bell->core;
+        boost::asio::post(core, [bell = std::move(bell)] { bell->timer.cancel(); });
     }
 }
 
@@ -231,7 +311,7 @@ Task<ConsoleText> ConsoleFeed::everything() {
     auto make = [this] {
         if (!looked_at_) process_ = figures_json(look_at_process());
         if (!everything_) {
-            everything_ = std::make_shared<const std::string>(figures_event(true));
+            everything_ = std::make_shared<const std::string>(figures_event(most_wanted({}), true));
         }
         return everything_;
     };
@@ -239,39 +319,39 @@ Task<ConsoleText> ConsoleFeed::everything() {
 }
 
 Task<ConsoleText> ConsoleFeed::opening(std::string sale) {
-    auto make = [this, &sale] {
-        ConsoleText& text = openings_[sale];
-        if (text) return text;
+    auto make = [this, &sale]() -> ConsoleText {
+        if (const auto made = openings_.find(sale); made != openings_.end()) return made->second;
         if (!looked_at_) process_ = figures_json(look_at_process());
-        std::string all = everything_ ? *everything_ : figures_event(true);
+        const SaleView* view = parts_.directories[0]->find(sale);
+        std::optional<SaleNo> no;
+        if (view != nullptr) no = view->terms->no;
+        std::string all = figures_event(most_wanted(no), true);
         all += event("process_history", process_history_.json());
-        const auto at = std::ranges::find_if(sales_, [&sale](const auto& tracked) {
-            return tracked.second.figures.terms->id == sale;
-        });
+        const auto at = no ? sales_.find(*no) : sales_.end();
         if (at != sales_.end() && at->second.history) {
             std::string body = "{\"sale\":" + quoted(sale) + ",\"history\":";
             body.append(at->second.history->json()).append("}");
             all += event("sale_history", body);
         }
-        text = std::make_shared<const std::string>(std::move(all));
+        auto text = std::make_shared<const std::string>(std::move(all));
+        if (openings_.size() < kOpeningsMax) openings_[sale] = text;
         return text;
     };
     co_return co_await call_on(parts_.cores.at(0), make);
 }
 
 std::unique_ptr<ConsoleView> ConsoleFeed::view(std::string sale, const Executor& core) {
-    auto bell = std::make_shared<Bell>(core);
+    auto bell = std::make_shared<Bell>(core, std::move(sale));
     {
         const std::lock_guard lock(board_->mutex);
         if (board_->bells.size() >= kViewersMax) return nullptr;
         board_->bells.push_back(bell);
     }
-    return std::make_unique<ConsoleView>(*this, std::move(sale), std::move(bell));
+    return std::make_unique<ConsoleView>(*this, std::move(bell));
 }
 
-ConsoleView::ConsoleView(ConsoleFeed& feed, std::string sale,
-                         std::shared_ptr<ConsoleFeed::Bell> bell)
-    : feed_(feed), board_(feed.board_), sale_(std::move(sale)), bell_(std::move(bell)) {}
+ConsoleView::ConsoleView(ConsoleFeed& feed, std::shared_ptr<ConsoleFeed::Bell> bell)
+    : feed_(feed), board_(feed.board_), bell_(std::move(bell)) {}
 
 ConsoleView::~ConsoleView() {
     const std::lock_guard lock(board_->mutex);
@@ -289,7 +369,7 @@ Task<ConsoleText> ConsoleView::next() {
         }
         if (!std::exchange(has_begun_, true)) {
             seen_ = ticks;
-            co_return co_await feed_.opening(sale_);
+            co_return co_await feed_.opening(bell_->sale);
         }
         if (ticks == seen_ + 1) {
             seen_ = ticks;

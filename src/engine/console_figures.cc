@@ -50,8 +50,9 @@ std::string figures_json(const SaleFigures& sale) {
         .field("title", terms.title)
         .field("state", to_string(sale.state))
         .field("counted", !sale.is_cold)
+        .field("last_look", sale.is_last_look)
         .field("stock", terms.stock)
-        .field("remaining", sale.remaining)
+        .field("remaining", sale.is_cold ? std::nullopt : std::optional(sale.remaining))
         .field("per_user_limit", terms.per_user_limit)
         .field("starts_at", terms.starts_at)
         .field("ends_at", terms.ends_at)
@@ -124,6 +125,7 @@ std::string figures_json(const ProcessFigures& process) {
     JsonObject latency;
     latency.json("recent_all", latency_json(process.recent_all))
         .json("recent_accepted", latency_json(process.recent_yes))
+        .json("last_tick", latency_json(process.last_tick))
         .json("all", latency_json(process.all))
         .json("accepted", latency_json(process.yes));
     JsonObject connections;
@@ -133,7 +135,8 @@ std::string figures_json(const ProcessFigures& process) {
     body.field("ready", process.is_ready)
         .json("backends", backends.take())
         .field("log_lag_records", plain(process.lag_records))
-        .field("writes_here", process.has_writer)
+        .field("writes_here", process.has_writer || process.is_direct)
+        .field("has_log", !process.is_direct)
         .field("written_orders", plain(process.written_orders))
         .field("store_conflicts", plain(process.store_conflicts))
         .json("store_connections", connections.take())

@@ -24,7 +24,8 @@ struct SaleFigures {
     std::shared_ptr<const SaleTerms> terms;
     SaleState state = SaleState::scheduled;
     Units remaining = 0;
-    bool is_cold = false; // its stock is not counted now
+    bool is_cold = false;      // its stock is not counted now
+    bool is_last_look = false; // it is only looked at: what the last look saw
     std::array<std::uint64_t, kPurchaseOutcomes> outcomes{};
     std::uint64_t admitted = 0;
     std::uint64_t reserved = 0;
@@ -56,7 +57,8 @@ struct ProcessFigures {
     std::vector<std::pair<std::string, std::string>> backends; // name, "up" or what is wrong
     std::uint64_t lag_records = 0;
     bool has_writer = false;          // else other processes write
-    std::uint64_t written_orders = 0; // by the order writer, ever
+    bool is_direct = false;           // no log and no writer: purchases write their orders
+    std::uint64_t written_orders = 0; // by this process, since its start
     std::uint64_t store_conflicts = 0;
     std::size_t connections_in_use = 0;
     std::size_t connections_idle = 0;
@@ -64,6 +66,7 @@ struct ProcessFigures {
     LatencyCounts all;
     LatencyCounts recent_yes; // of the last seconds
     LatencyCounts recent_all;
+    LatencyCounts last_tick; // of all purchases
 };
 [[nodiscard]] std::string figures_json(const ProcessFigures& process);
 

@@ -38,6 +38,25 @@ TEST(ConsoleFigures, AddUpAttemptsAndStoredOrders) {
     EXPECT_EQ(json.at("title").as_string(), "</script>\"quoted\"\n");
 }
 
+TEST(ConsoleFigures, DoNotTakeStockThatIsNotCountedForNone) {
+    SaleFigures sale = a_sale();
+    sale.is_cold = true;
+    const auto json = boost::json::parse(figures_json(sale)).as_object();
+    EXPECT_FALSE(json.at("counted").as_bool());
+    EXPECT_TRUE(json.at("remaining").is_null());
+}
+
+TEST(ConsoleFigures, TellPurchasesThatWriteTheirOrdersFromOthersThatWrite) {
+    ProcessFigures process;
+    auto json = boost::json::parse(figures_json(process)).as_object();
+    EXPECT_FALSE(json.at("writes_here").as_bool());
+    EXPECT_TRUE(json.at("has_log").as_bool());
+    process.is_direct = true;
+    json = boost::json::parse(figures_json(process)).as_object();
+    EXPECT_TRUE(json.at("writes_here").as_bool());
+    EXPECT_FALSE(json.at("has_log").as_bool());
+}
+
 // A line end would end the event that carries it.
 TEST(ConsoleFigures, StandOnOneLine) {
     EXPECT_EQ(figures_json(a_sale()).find('\n'), std::string::npos);

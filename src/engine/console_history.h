@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,13 +16,17 @@ namespace doorbuster {
 
 class ConsoleHistory {
 public:
-    static constexpr std::size_t kRecentMax = 600; // five minutes of ticks
-    static constexpr std::size_t kWholeMax = 512;  // more than a chart has pixels for, about
+    static constexpr std::size_t kRecentMax = 600;   // five minutes of ticks
+    static constexpr std::size_t kRecentSlack = 150; // old ones are dropped so many at once
+    static constexpr std::size_t kWholeMax = 512;    // more than a chart has pixels for, about
 
     // `columns` name the figures of a point, and outlive the history. A figure that only grows is
     // recorded as it stands: its rate over any two points is right, however many were dropped in
     // between.
     explicit ConsoleHistory(std::span<const std::string_view> columns) : columns_(columns) {}
+
+    // In place of a figure that is not known now; "null" in JSON.
+    static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
     // A point, as many values as columns. Later than the one before.
     void add(TimePoint at, std::vector<double> values);

@@ -29,6 +29,14 @@ TEST(ConsoleHistory, ShowsEveryPointOfAShortSale) {
                               R"("whole":{"t":[1000,1500,2000],"sold":[0,4,10],"left":[10,6,0]}})");
 }
 
+TEST(ConsoleHistory, WritesWholeNumbersFractionsAndWhatIsUnknown) {
+    ConsoleHistory history(kColumns);
+    history.add(at(1'000), {ConsoleHistory::kUnknown, 1'234'567'890'123.0});
+    history.add(at(1'500), {0.12345, -1});
+    EXPECT_TRUE(history.json().starts_with(
+        R"({"recent":{"t":[1000,1500],"sold":[null,0.123],"left":[1234567890123,-1]})"));
+}
+
 TEST(ConsoleHistory, DrawsNoSlopeOverARest) {
     ConsoleHistory history(kColumns);
     history.stood_still_until(at(500)); // nothing stood there yet

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <span>
+#include <vector>
 
 #include "domain/order.h"
 #include "ports/order_store.h"
@@ -40,6 +42,15 @@ public:
     [[nodiscard]] std::map<SaleNo, Counts> counts() const {
         const std::lock_guard lock(mutex_);
         return counts_;
+    }
+    // Of some sales, in their order; of one without orders, zeros.
+    [[nodiscard]] std::vector<Counts> counts(std::span<const SaleNo> sales) const {
+        std::vector<Counts> found(sales.size());
+        const std::lock_guard lock(mutex_);
+        for (std::size_t i = 0; i < sales.size(); ++i) {
+            if (const auto at = counts_.find(sales[i]); at != counts_.end()) found[i] = at->second;
+        }
+        return found;
     }
 
 private:

@@ -19,6 +19,7 @@ void SaleDirectory::set_terms(const std::shared_ptr<const SaleTerms>& terms) {
     if (!slot) {
         slot = std::make_unique<SaleView>();
         by_no_[terms->no] = slot.get();
+        in_order_.push_back(slot.get());
     }
     if (!slot->terms || slot->terms->version < terms->version) slot->terms = terms;
 }

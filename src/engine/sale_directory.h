@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "domain/sale.h"
 #include "engine/purchase_counters.h"
@@ -37,6 +38,8 @@ public:
     void set_signals(SaleNo no, const std::shared_ptr<const StockSignals>& signals);
 
     void for_each(const std::function<void(const SaleView&)>& visit) const;
+    // In the order in which they came to this core: from 0 to below size().
+    [[nodiscard]] const SaleView& at(std::size_t index) const { return *in_order_[index]; }
     [[nodiscard]] std::size_t size() const { return by_id_.size(); }
 
 private:
@@ -49,6 +52,7 @@ private:
     boost::unordered_flat_map<std::string, std::unique_ptr<SaleView>, TextHash, std::equal_to<>>
         by_id_;
     boost::unordered_flat_map<SaleNo, SaleView*, std::hash<SaleNo>> by_no_;
+    std::vector<const SaleView*> in_order_; // for those who look at some at a time
 };
 
 } // namespace doorbuster

@@ -129,6 +129,20 @@ def test_a_late_viewer_is_told_how_it_went(server):
         assert table["accepted"][-1] == 1 and table["remaining"][-1] == 2
 
 
+def test_a_strategy_without_a_log_is_shown_as_such(make_server):
+    server = make_server(settings={"purchase.strategy": "optimistic"})
+    sale = server.create_sale(3)
+    with Console(server, sale) as console:
+        for buyer in ("ann", "bob"):
+            server.bought(sale, buyer)
+        seen, data = console.figures(
+            sale, lambda s: s["stored"] == s["outcomes"]["accepted"] == 2)
+    assert seen["counted"] and seen["last_look"] and seen["remaining"] == 1, seen
+    process = data["process"]
+    assert not process["has_log"] and process["writes_here"], process
+    assert process["written_orders"] == 2 and process["log_lag_records"] == 0, process
+
+
 def test_what_operators_do_is_seen_at_once(server):
     sale = server.create_sale(3)
     with Console(server) as console:

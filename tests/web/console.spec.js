@@ -11,7 +11,7 @@ async function expectTrueFigures(server, page, sale) {
   const purchases = (outcome) => server.metric('doorbuster_purchases_total', { sale, outcome });
   const orders = (status) => server.metric('doorbuster_orders', { sale, status });
   await eventually(async () => (await server.metric('doorbuster_log_lag_records')) === 0, 'quiet');
-  await page.getByRole('button', { name: 'Audit again' }).click();
+  await page.getByRole('button', { name: /^Audit/ }).click();
   await expect(page.getByTestId('verdict')).toContainText('The books balance.');
   const audit = await server.audit(sale);
   expect(audit.balanced).toBe(true);
@@ -48,7 +48,7 @@ test('an operator creates a sale, watches it sell out, restocks, pauses, closes'
   await expectAccessible(page);
   await dialog.getByRole('button', { name: 'Create winter-shoes' }).click();
   await expect(page.getByTestId('sale-title')).toHaveText('Winter shoes');
-  expect(await number(page, 'remaining')).toBe(500);
+  await expect.poll(() => number(page, 'remaining')).toBe(500);
 
   const rush = server.rush('winter-shoes', 4_000, '--attempts-per-buyer', '3', '--rate', '3000');
   await expect.poll(() => number(page, 'remaining')).toBeLessThan(500);
@@ -193,6 +193,119 @@ test('a console that opens late shows the whole sale', async ({ server, page }) 
     .toBeGreaterThan(5);
 });
 
+test('it audits once, when the sale is sold out and somebody looks on', async ({
+  server,
+  page,
+}) => {
+  await server.createSale({ id: 'shoes', stock: 100 });
+  const audits = [];
+  page.on('request', (request) => {
+    if (request.url().endsWith('/audit')) audits.push(request.url());
+  });
+  await page.addInitScript(() => {
+    window.isAway = true;
+    Object.defineProperty(document, 'hidden', { get: () => window.isAway });
+  });
+  await page.clock.install();
+  await page.goto(`${server.url}/#shoes`);
+  await expect.poll(() => number(page, 'remaining')).toBe(100);
+  await server.rush('shoes', 300);
+  await expect.poll(() => number(page, 'remaining')).toBe(0);
+  await page.clock.fastForward(60_000);
+  expect(audits).toEqual([]);
+  await page.evaluate(() => {
+    window.isAway = false;
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await page.clock.fastForward(2_000);
+  await expect(page.getByTestId('verdict')).toContainText('The books balance.');
+  await page.clock.fastForward(600_000);
+  await expect(page.getByTestId('verdict')).toBeVisible();
+  expect(audits.length).toBe(1);
+});
+
+test('it gives up auditing when the server says no, and says why', async ({ server, page }) => {
+  await server.createSale({ id: 'shoes', stock: 1 });
+  let audits = 0;
+  await page.route('**/audit', (route) => {
+    audits += 1;
+    const body = JSON.stringify({ code: 'overloaded', title: 'Too much', status: 503 });
+    return route.fulfill({ status: 503, contentType: 'application/problem+json', body });
+  });
+  await page.clock.install();
+  await page.goto(`${server.url}/#shoes`);
+  await expect.poll(() => number(page, 'remaining')).toBe(1);
+  await server.call('POST', '/v1/sales/shoes/close');
+  await expect(page.getByText('closed', { exact: true }).first()).toBeVisible();
+  for (let minute = 0; minute < 30; minute += 1) await page.clock.runFor(60_000);
+  await expect(page.getByRole('alert')).toContainText('Too much (overloaded)');
+  expect(audits).toBeGreaterThan(1);
+  expect(audits).toBeLessThanOrEqual(6);
+});
+
+test('of thousands of sales each is found, with its own figures', async ({ server, page }) => {
+  for (let i = 0; i < 1_030; i += 1) await server.createSale({ id: `sale-${i}`, stock: 3 });
+  const buy = (user) =>
+    server.call('POST', '/v1/sales/sale-7/purchases', { quantity: 1 }, { 'X-User-Id': user });
+  expect((await buy('ada')).status).toBe(202);
+  await server.stop();
+  await server.start();
+  await page.goto(`${server.url}/#sale-7`);
+  await expect.poll(() => number(page, 'funnel-stored')).toBe(1);
+  await expect.poll(() => number(page, 'remaining')).toBe(2);
+  expect((await buy('bob')).status).toBe(202);
+  await expect.poll(() => number(page, 'funnel-stored')).toBe(2);
+  const list = page.getByRole('navigation', { name: 'Sales' });
+  await expect(list).toContainText('830 more: find them by name.');
+  await list.getByLabel('Find a sale').fill('sale-1021');
+  await list.getByRole('link', { name: 'sale-1021' }).click();
+  await expect(page.getByTestId('sale-title')).toHaveText('sale-1021');
+  await expect.poll(() => number(page, 'remaining')).toBe(3);
+});
+
+test('an address of no sale says so', async ({ server, page }) => {
+  await server.createSale({ id: 'shoes', stock: 5 });
+  await page.goto(`${server.url}/#nothing`);
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText('There is no such sale');
+  await page.getByRole('link', { name: 'shoes' }).click();
+  await expect(page.getByTestId('sale-title')).toHaveText('shoes');
+  await page.goto('about:blank');
+  await page.goto(`${server.url}/#%`);
+  await expect(page.getByTestId('sale-title')).toHaveText('shoes');
+});
+
+test('a search goes on until something is found, or is stopped', async ({ server, page }) => {
+  await server.createSale({ id: 'found', stock: 5 });
+  const bought = await server.call(
+    'POST',
+    '/v1/sales/found/purchases',
+    { quantity: 1 },
+    { 'X-User-Id': 'ada' },
+  );
+  expect(bought.status).toBe(202);
+  // As the server does it while it looks at many orders: an empty page, and there is more.
+  let calls = 0;
+  let isEndless = false;
+  await page.route('**/v1/sales/found/orders?*', (route) => {
+    calls += 1;
+    if (calls % 3 === 0 && !isEndless) return route.continue();
+    const body = JSON.stringify({ items: [], next_cursor: '0'.repeat(32) });
+    return route.fulfill({ status: 200, contentType: 'application/json', body });
+  });
+  await page.goto(`${server.url}/#found`);
+  const search = page.getByRole('search');
+  const table = page.getByRole('region', { name: 'Orders found' });
+  await search.getByLabel('Order or buyer').fill('ada');
+  await search.getByRole('button', { name: 'Search' }).click();
+  await expect(table).toContainText('ada');
+  expect(calls).toBe(3);
+  isEndless = true;
+  await search.getByRole('button', { name: 'Search' }).click();
+  await expect(page.getByText(/^Searching/)).toBeVisible();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await expect(table).toContainText('No order was found so far');
+});
+
 test('hostile titles are text', async ({ server, page }) => {
   const title = `<img src=x onerror="alert(1)">'"</script><script>alert(2)</script>`;
   await server.createSale({ id: 'hostile', title, stock: 5 });
@@ -236,6 +349,40 @@ test('it fits a phone', async ({ server, page }, info) => {
 test.describe('with an admin token', () => {
   const token = 'correct-horse "battery" zoë';
   test.use({ settings: { 'admin.token': 'correct-horse-battery' } });
+
+  test("it asks again who comes with a buyer's token", async ({ server, page }) => {
+    await page.addInitScript(() => {
+      sessionStorage.setItem('doorbuster:admin-token', 'a.buyers.token');
+    });
+    await page.route('**/v1/admin/events*', (route) => {
+      const body = JSON.stringify({ code: 'forbidden', title: 'Forbidden', status: 403 });
+      return route.fulfill({ status: 403, contentType: 'application/problem+json', body });
+    });
+    await page.goto(server.url);
+    await expect(page.getByRole('alert')).toContainText('not the admin token');
+    await expect(page.getByLabel('Admin token')).toBeVisible();
+  });
+
+  test('an order is found by its id, of whichever sale it is', async ({ server, page }) => {
+    await page.addInitScript(
+      (given) => sessionStorage.setItem('doorbuster:admin-token', given),
+      server.token,
+    );
+    await server.createSale({ id: 'shoes', stock: 5 });
+    await server.createSale({ id: 'shown', stock: 5 });
+    const headers = { 'X-User-Id': 'ada', Authorization: '' };
+    const bought = await server.call(
+      'POST',
+      '/v1/sales/shoes/purchases',
+      { quantity: 1 },
+      headers,
+    );
+    await page.goto(`${server.url}/#shown`);
+    await page.getByLabel('Order or buyer').fill(bought.body.order_id);
+    await page.getByRole('button', { name: 'Search' }).click();
+    const table = page.getByRole('region', { name: 'Orders found' });
+    await expect(table).toContainText(`${bought.body.order_id} (sale shoes)`);
+  });
 
   test('it asks for it, and refuses a wrong one', async ({ server, page }) => {
     await server.createSale({ id: 'shoes', stock: 5 });

@@ -3,8 +3,8 @@ import { useState } from 'preact/hooks';
 import type uPlot from 'uplot';
 import { count, milliseconds, short } from '../common/format';
 import { Chart, type Line } from './chart';
-import { Live } from './live';
-import type { Columns } from './types';
+import type { Live } from './live';
+import { type Columns, type Figure, type Outcome, kOutcomes } from './types';
 
 type Window = 'minute' | 'recent' | 'whole';
 const kWindows: [Window, string][] = [
@@ -13,12 +13,23 @@ const kWindows: [Window, string][] = [
   ['whole', 'Whole sale'],
 ];
 
-const kAnswers: (Line & { column: string })[] = [
-  { label: 'Yes', color: '--chart-good', column: 'accepted', fill: true },
-  { label: 'Sold out', color: '--chart-gray', column: 'sold_out' },
-  { label: 'Slow down', color: '--chart-warn', column: 'rate_limited' },
-  { label: 'Overloaded', color: '--chart-bad', column: 'overloaded' },
-  { label: 'Limit reached', color: '--chart-info', column: 'limit_reached' },
+// Every answer is in one of the lines.
+type Answers = Line & { outcomes: readonly Outcome[] };
+const kNamed: Answers[] = [
+  { label: 'Yes', color: '--chart-good', outcomes: ['accepted'], fill: true },
+  { label: 'Sold out', color: '--chart-gray', outcomes: ['sold_out'] },
+  { label: 'Slow down', color: '--chart-warn', outcomes: ['rate_limited'] },
+  { label: 'Overloaded', color: '--chart-bad', outcomes: ['overloaded', 'unavailable'] },
+  { label: 'Limit reached', color: '--chart-info', outcomes: ['limit_reached'] },
+  { label: 'Not open', color: '--chart-accent', outcomes: ['not_started', 'paused', 'closed'] },
+];
+const kAnswers: Answers[] = [
+  ...kNamed,
+  {
+    label: 'Others',
+    color: '--chart-other',
+    outcomes: kOutcomes.filter((name) => kNamed.every((line) => !line.outcomes.includes(name))),
+  },
 ];
 
 function seconds(t: number[]): number[] {
@@ -26,13 +37,19 @@ function seconds(t: number[]): number[] {
 }
 
 // From a count that only grows to how much it grew a second.
-export function perSecond(t: number[], column: number[]): number[] {
+export function perSecond(t: number[], column: Figure[]): number[] {
   return column.map((value, i) => {
     const before = t[i - 1];
     const time = t[i];
     if (i === 0 || before === undefined || time === undefined || time <= before) return 0;
-    return Math.max(0, ((value - (column[i - 1] ?? value)) * 1000) / (time - before));
+    const then = column[i - 1] ?? value ?? 0;
+    return Math.max(0, (((value ?? then) - then) * 1000) / (time - before));
   });
+}
+
+// Of several counts together.
+function sum(columns: Columns, names: readonly string[]): number[] {
+  return columns.t.map((_, i) => names.reduce((n, name) => n + (columns[name]?.[i] ?? 0), 0));
 }
 
 // The figures stand still from the last point until now.
@@ -42,7 +59,7 @@ function untilNow(columns: Columns, now: number): Columns {
   const level: Columns = { t: [...columns.t, last + 500, now] };
   for (const [name, column] of Object.entries(columns)) {
     if (name === 't') continue;
-    const value = column[column.length - 1] ?? 0;
+    const value = column[column.length - 1] ?? null;
     level[name] = [...column, value, value];
   }
   return level;
@@ -68,11 +85,12 @@ export function Charts({ live }: { live: Live }) {
   const column = (name: string) => sale[name] ?? [];
   const common = { from, to };
   const figures = live.sales.get(live.chosen);
+  const left = figures?.remaining ?? null;
   const latency = live.process?.latency_ms.recent_all;
 
   const answers: uPlot.AlignedData = [
     x,
-    ...kAnswers.map((line) => perSecond(sale.t, column(line.column))),
+    ...kAnswers.map((line) => perSecond(sale.t, sum(sale, line.outcomes))),
   ];
   const lag: uPlot.AlignedData = [
     seconds(process.t),
@@ -95,7 +113,7 @@ export function Charts({ live }: { live: Live }) {
         <Chart
           {...common}
           title="Stock left"
-          summary={`${count(figures?.remaining ?? 0)} of ${count(figures?.stock ?? 0)} units left`}
+          summary={`${left === null ? 'an unknown number' : count(left)} of ${count(figures?.stock ?? 0)} units left`}
           version={`${live.chosen}-stock`}
           lines={[{ label: 'Units', color: '--chart-accent', fill: true }]}
           data={[x, column('remaining')]}

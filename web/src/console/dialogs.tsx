@@ -96,6 +96,12 @@ function name(sale: SaleFigures): string {
   return `“${sale.title}” (${sale.id})`;
 }
 
+// How many units are left, in a sentence.
+function left(sale: SaleFigures): string {
+  if (sale.remaining === null) return 'The units that are left';
+  return `The ${count(sale.remaining)} units left`;
+}
+
 interface ActionProps {
   sale: SaleFigures;
   now: number; // the server's clock
@@ -115,14 +121,15 @@ function Pause({ sale, onClose }: ActionProps) {
       onConfirm={() => patch(sale, { state: 'paused' })}
     >
       <p>
-        Every further purchase is answered “paused”, at once. The {count(sale.remaining)} units left
-        stay; orders that were accepted stay, and can be paid.
+        Every further purchase is answered “paused”, at once. {left(sale)} stay; orders that were
+        accepted stay, and can be paid.
       </p>
     </Dialog>
   );
 }
 
-function Resume({ sale, onClose }: ActionProps) {
+function Resume({ sale, now, onClose }: ActionProps) {
+  const isEarly = Date.parse(sale.starts_at) > now;
   return (
     <Dialog
       title={`Resume ${name(sale)}?`}
@@ -130,7 +137,12 @@ function Resume({ sale, onClose }: ActionProps) {
       onClose={onClose}
       onConfirm={() => patch(sale, { state: 'open' })}
     >
-      <p>Buyers can buy again, at once. {count(sale.remaining)} units are left.</p>
+      <p>
+        {isEarly
+          ? `The sale has not begun: buyers can buy from ${localTime(sale.starts_at)} on.`
+          : 'Buyers can buy again, at once.'}{' '}
+        {left(sale)} are for sale.
+      </p>
     </Dialog>
   );
 }
@@ -159,9 +171,10 @@ function Restock({ sale, onClose }: ActionProps) {
       </label>
       {isNumber && (
         <p>
-          The stock goes from {count(sale.stock)} to {count(sale.stock + add)} units, and{' '}
-          {count(Math.max(0, sale.remaining + add))} will be for sale. Units that are sold cannot be
-          taken away.
+          The stock goes from {count(sale.stock)} to {count(sale.stock + add)} units
+          {sale.remaining !== null &&
+            `, and ${count(Math.max(0, sale.remaining + add))} will be for sale`}
+          . Units that are sold cannot be taken away.
         </p>
       )}
     </Dialog>
@@ -245,8 +258,8 @@ function Close({ sale, onClose }: ActionProps) {
       onConfirm={() => admin(`/v1/sales/${sale.id}/close`, { method: 'POST' }).then(outcome)}
     >
       <p>
-        The sale ends now and <strong>cannot be opened again</strong>. {count(sale.remaining)} units
-        stay unsold. Orders that were accepted stay, and can be paid.
+        The sale ends now and <strong>cannot be opened again</strong>. {left(sale)} stay unsold. Orders
+        that were accepted stay, and can be paid.
       </p>
     </Dialog>
   );

@@ -1,25 +1,45 @@
 // What operators did to a sale, the latest first.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Page } from '../common/api';
 import { localTime } from '../common/format';
+import { Later } from './later';
 import { admin, reason } from './session';
 import type { JournalEntry } from './types';
 
-const kPagesMax = 20; // of a thousand: more than anybody did to one sale
+const kPage = 200;
+const kPagesMax = 100; // more than anybody did to one sale
+// All consoles see a change in the same half second; each reads about it within so long.
+const kSpreadMs = 2_000;
 
-async function readAll(sale: string): Promise<JournalEntry[] | string> {
-  const entries: JournalEntry[] = [];
-  let cursor: string | null = '';
-  for (let page = 0; cursor !== null && page < kPagesMax; page += 1) {
-    const query = new URLSearchParams({ limit: '1000' });
-    if (cursor) query.set('cursor', cursor);
-    const answer = await admin<Page<JournalEntry>>(`/v1/sales/${sale}/journal?${query}`);
-    if (answer.kind !== 'ok') return reason(answer);
-    const { items, next_cursor: next }: Page<JournalEntry> = answer.body;
-    entries.push(...items);
-    cursor = next;
+// What was read: whole pages are not read again, the last one is, for there is more on it by and by.
+class Pages {
+  private before: JournalEntry[] = [];
+  private last: JournalEntry[] = [];
+  private cursor = '';
+
+  constructor(private readonly sale: string) {}
+
+  // What went wrong, or null.
+  async read(): Promise<string | null> {
+    for (let page = 0; page < kPagesMax; page += 1) {
+      const query = new URLSearchParams({ limit: String(kPage) });
+      if (this.cursor) query.set('cursor', this.cursor);
+      const answer = await admin<Page<JournalEntry>>(`/v1/sales/${this.sale}/journal?${query}`);
+      if (answer.kind !== 'ok') return reason(answer);
+      const { items, next_cursor: next } = answer.body;
+      this.last = items;
+      if (next === null) return null;
+      this.before.push(...items);
+      this.last = [];
+      this.cursor = next;
+    }
+    return null;
   }
-  return entries.reverse();
+
+  // The latest first.
+  get entries(): JournalEntry[] {
+    return [...this.before, ...this.last].reverse();
+  }
 }
 
 function valueText(value: unknown): string {
@@ -45,16 +65,32 @@ export function Journal({ sale, changes }: { sale: string; changes: string }) {
   const [entries, setEntries] = useState<JournalEntry[]>([]);
   const [error, setError] = useState<string | null>(null);
 
+  const later = useRef<Later | null>(null);
+  const isFirst = useRef(true);
+
   useEffect(() => {
-    let isCurrent = true;
-    void readAll(sale).then((result) => {
-      if (!isCurrent) return;
-      setError(typeof result === 'string' ? result : null);
-      if (typeof result !== 'string') setEntries(result);
-    });
-    return () => {
-      isCurrent = false;
+    const pages = new Pages(sale);
+    const read = async () => {
+      const wrong = await pages.read();
+      if (later.current !== reader) return true; // another sale is shown
+      setError(wrong);
+      setEntries(pages.entries);
+      return wrong === null;
     };
+    const reader = new Later(read);
+    later.current = reader;
+    isFirst.current = true;
+    setEntries([]);
+    reader.soon(0);
+    return () => {
+      later.current = null;
+      reader.stop();
+    };
+  }, [sale]);
+
+  useEffect(() => {
+    if (!isFirst.current) later.current?.soon(kSpreadMs);
+    isFirst.current = false;
   }, [sale, changes]);
 
   return (

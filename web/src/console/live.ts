@@ -1,8 +1,18 @@
 // What the server's stream says, kept for the page: the figures of all sales, the process's, and how
 // those of the chosen sale went.
+import type { Problem } from '../common/api';
 import { openStream } from '../common/stream';
 import { adminHeaders } from './session';
-import type { Columns, Figures, History, ProcessFigures, SaleFigures } from './types';
+import {
+  type Columns,
+  type Figure,
+  type Figures,
+  type History,
+  type KnownSale,
+  type ProcessFigures,
+  type SaleFigures,
+  kOutcomes,
+} from './types';
 
 export type Refused = 'unauthorized' | 'forbidden' | null;
 
@@ -39,7 +49,7 @@ export class Series {
   }
 
   // A point; what stood still until the tick before stays level.
-  add(at: number, tickMs: number, values: Record<string, number>): void {
+  add(at: number, tickMs: number, values: Record<string, Figure>): void {
     const t = this.columns.t;
     const last = t[t.length - 1];
     if (last !== undefined && at <= last) return;
@@ -47,11 +57,11 @@ export class Series {
       t.push(at - tickMs);
       for (const name of this.names) {
         const column = this.columns[name] ?? [];
-        column.push(column[column.length - 1] ?? 0);
+        column.push(column[column.length - 1] ?? null);
       }
     }
     t.push(at);
-    for (const name of this.names) this.columns[name]?.push(values[name] ?? 0);
+    for (const name of this.names) this.columns[name]?.push(values[name] ?? null);
     if (t.length > kPointsMax) this.thin();
   }
 
@@ -64,36 +74,17 @@ export class Series {
   }
 }
 
-export const kSaleColumns = [
-  'remaining',
-  'attempts',
-  'accepted',
-  'sold_out',
-  'rate_limited',
-  'overloaded',
-  'limit_reached',
-  'stored',
-  'paid',
-] as const;
+export const kSaleColumns = ['remaining', 'attempts', ...kOutcomes, 'stored', 'paid'] as const;
 export const kProcessColumns = ['p50', 'p99', 'p999', 'lag', 'written'] as const;
 
-function pointOf(sale: SaleFigures): Record<(typeof kSaleColumns)[number], number> {
-  const { outcomes } = sale;
-  return {
-    remaining: sale.remaining,
-    attempts: sale.attempts,
-    accepted: outcomes.accepted,
-    sold_out: outcomes.sold_out,
-    rate_limited: outcomes.rate_limited,
-    overloaded: outcomes.overloaded + outcomes.unavailable,
-    limit_reached: outcomes.limit_reached,
-    stored: sale.stored,
-    paid: sale.orders.paid,
-  };
+function pointOf(sale: SaleFigures): Record<(typeof kSaleColumns)[number], Figure> {
+  const { remaining, attempts, outcomes, stored, orders } = sale;
+  return { remaining, attempts, ...outcomes, stored, paid: orders.paid };
 }
 
 export class Live {
-  sales = new Map<string, SaleFigures>();
+  sales = new Map<string, SaleFigures>(); // of which the stream told
+  private listed = new Map<string, KnownSale>(); // as they were when the list was read
   process: ProcessFigures | null = null;
   at: number | null = null; // the server's clock, of the last figures
   startedAt: string | null = null;
@@ -102,7 +93,9 @@ export class Live {
   isUp = false;
   refused: Refused = null;
   private hasBegun = false; // the first figures of this connection were here
+  private isFresh = false; // and the second: while nobody looked on, the first may be seconds old
   status = 0; // of the last answer that was no stream
+  code = ''; // and its problem's, if that is known
   chosen = '';
   saleSeries = new Series(kSaleColumns);
   processSeries = new Series(kProcessColumns);
@@ -125,10 +118,12 @@ export class Live {
       onState: (isUp) => {
         this.isUp = isUp;
         this.hasBegun = false;
+        this.isFresh = false;
         this.changed();
       },
-      onRefused: (status) => {
+      onRefused: (status: number, problem?: Problem) => {
         this.status = status;
+        this.code = problem?.code ?? '';
         if (status === 401) this.refused = 'unauthorized';
         if (status === 403) this.refused = 'forbidden';
         this.changed();
@@ -180,10 +175,12 @@ export class Live {
       this.hasBegun = true; // history follows
       return;
     }
+    this.isFresh = true;
+    const latency = figures.process.latency_ms.last_tick; // as in the history
     this.processSeries.add(at, kTickMs, {
-      p50: figures.process.latency_ms.recent_all.p50 ?? 0,
-      p99: figures.process.latency_ms.recent_all.p99 ?? 0,
-      p999: figures.process.latency_ms.recent_all.p999 ?? 0,
+      p50: latency.p50 ?? 0,
+      p99: latency.p99 ?? 0,
+      p999: latency.p999 ?? 0,
       lag: figures.process.log_lag_records,
       written,
     });
@@ -213,11 +210,21 @@ export class Live {
     return this.rate((sample) => sample.written);
   }
 
-  // A list of sales, from elsewhere; what the stream says is newer.
-  learn(sales: SaleFigures[]): void {
-    const all = new Map(this.sales);
-    for (const sale of sales) if (!all.has(sale.id)) all.set(sale.id, sale);
-    this.sales = all;
+  // The list of all sales. What the stream says of one is newer.
+  learn(sales: KnownSale[]): void {
+    this.listed = new Map(sales.map((sale) => [sale.id, sale]));
     this.changed();
+  }
+  get known(): Map<string, KnownSale> {
+    return new Map<string, KnownSale>([...this.listed, ...this.sales]);
+  }
+  get hasFigures(): boolean {
+    return this.isUp && this.isFresh;
+  }
+
+  forget(): void {
+    this.sales = new Map();
+    this.listed = new Map();
+    this.salesKnown = 0;
   }
 }

@@ -4,27 +4,16 @@ import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import type { Page, Sale } from '../common/api';
 import { clockTime, count, percent } from '../common/format';
 import { Create } from './dialogs';
+import { Later } from './later';
 import { Live } from './live';
 import { SaleView, StateBadge } from './sale';
 import { admin, hasToken, signIn } from './session';
-import { type SaleFigures, kOutcomes, kStatuses } from './types';
+import type { KnownSale } from './types';
 
-// A sale that the stream does not tell of: it has not moved since the server started.
-function atRest(sale: Sale): SaleFigures {
-  const zeros = <K extends string>(names: readonly K[]) =>
-    Object.fromEntries(names.map((name) => [name, 0])) as Record<K, number>;
-  const { sold_out: _, server_time: __, ...terms } = sale;
-  return {
-    ...terms,
-    counted: true,
-    closed_at: null,
-    attempts: 0,
-    admitted: 0,
-    reserved: 0,
-    outcomes: zeros(kOutcomes),
-    stored: 0,
-    orders: zeros(kStatuses),
-  };
+// The sale in the page's address, or none.
+function chosenSale(): string {
+  const [, id] = /^#([a-z0-9][a-z0-9-]{0,62})$/.exec(location.hash) ?? [];
+  return id ?? '';
 }
 
 function SignIn({ live, wasWrong }: { live: Live; wasWrong: boolean }) {
@@ -59,6 +48,35 @@ function SignIn({ live, wasWrong }: { live: Live; wasWrong: boolean }) {
   );
 }
 
+const kListPage = 1_000;
+const kListPagesMax = 50;
+// Consoles that see new sales at the same moment read the list within so long.
+const kListSpreadMs = 5_000;
+
+// All sales, or what was read of them; null: nothing was.
+async function readList(): Promise<KnownSale[] | null> {
+  const sales: KnownSale[] = [];
+  let cursor: string | null = '';
+  for (let page = 0; cursor !== null && page < kListPagesMax; page += 1) {
+    const query = new URLSearchParams({ limit: String(kListPage) });
+    if (cursor) query.set('cursor', cursor);
+    const answer = await admin<Page<Sale>>(`/v1/sales?${query}`);
+    if (answer.kind !== 'ok') return sales.length > 0 ? sales : null;
+    const { items, next_cursor: next }: Page<Sale> = answer.body;
+    sales.push(...items);
+    cursor = next;
+  }
+  return sales;
+}
+
+const kListMax = 200; // shown at once
+
+// The later time first. All are UTC and of one length.
+function later(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? 1 : -1;
+}
+
 interface ListProps {
   live: Live;
   onChoose: (id: string) => void;
@@ -69,23 +87,24 @@ function SaleList({ live, onChoose, onCreate }: ListProps) {
   const [text, setText] = useState('');
   const wanted = text.trim().toLowerCase();
   const order = { open: 0, paused: 1, scheduled: 2, closed: 3 };
-  const sales = [...live.sales.values()]
+  const known = live.known;
+  const sales = [...known.values()]
     .filter((sale) => !wanted || `${sale.id} ${sale.title}`.toLowerCase().includes(wanted))
-    .sort((a, b) => order[a.state] - order[b.state] || b.starts_at.localeCompare(a.starts_at));
+    .sort((a, b) => order[a.state] - order[b.state] || later(a.starts_at, b.starts_at));
   return (
     <nav class="sales" aria-label="Sales">
       <button class="primary" onClick={onCreate}>
         New sale
       </button>
-      {live.sales.size > 8 && (
+      {known.size > 8 && (
         <label>
           <span>Find a sale</span>
           <input value={text} onInput={(event) => setText(event.currentTarget.value)} />
         </label>
       )}
       <ul>
-        {sales.slice(0, 200).map((sale) => {
-          const sold = sale.stock > 0 ? 1 - sale.remaining / sale.stock : 0;
+        {sales.slice(0, kListMax).map((sale) => {
+          const sold = sale.remaining === null ? null : 1 - sale.remaining / sale.stock;
           return (
             <li key={sale.id}>
               <a
@@ -98,16 +117,19 @@ function SaleList({ live, onChoose, onCreate }: ListProps) {
                   <StateBadge sale={sale} />
                 </span>
                 <span class="bar" aria-hidden="true">
-                  <i style={{ width: `${sold * 100}%` }} />
+                  <i style={{ width: `${(sold || 0) * 100}%` }} />
                 </span>
                 <span class="small quiet numeric">
-                  {percent(sold)} of {count(sale.stock)} sold
+                  {sold === null ? '–' : percent(sold)} of {count(sale.stock)} sold
                 </span>
               </a>
             </li>
           );
         })}
       </ul>
+      {sales.length > kListMax && (
+        <p class="small quiet">{count(sales.length - kListMax)} more: find them by name.</p>
+      )}
       {sales.length === 0 && <p class="quiet">{wanted ? 'None is called so.' : 'No sale yet.'}</p>}
     </nav>
   );
@@ -116,7 +138,12 @@ function SaleList({ live, onChoose, onCreate }: ListProps) {
 function Connection({ live }: { live: Live }) {
   const isReady = live.process?.ready ?? true;
   if (!live.isUp) {
-    const text = live.status === 503 ? 'The server is starting' : 'Not connected, trying again';
+    const text =
+      live.code === 'overloaded'
+        ? 'Too many consoles are open, trying again'
+        : live.status === 503
+          ? 'The server is starting'
+          : 'Not connected, trying again';
     return (
       <span class="badge bad" role="status">
         {text}
@@ -149,6 +176,8 @@ function App({ live }: { live: Live }) {
   }, [chosen?.title]);
 
   if (live.refused === 'unauthorized') return <SignIn live={live} wasWrong={hasToken()} />;
+  // A buyer's token, say: an administrator's is another one.
+  if (live.refused === 'forbidden' && hasToken()) return <SignIn live={live} wasWrong />;
   if (live.refused === 'forbidden') {
     return (
       <main class="sign-in card">
@@ -174,7 +203,7 @@ function App({ live }: { live: Live }) {
           <button
             onClick={() => {
               signIn('');
-              live.sales = new Map();
+              live.forget();
               live.open('');
             }}
           >
@@ -189,8 +218,21 @@ function App({ live }: { live: Live }) {
             <SaleView key={chosen.id} sale={chosen} live={live} />
           ) : (
             <section class="card empty">
-              <h1>{live.isUp ? 'No sale yet' : 'Connecting…'}</h1>
-              {live.isUp && <p>Create one, send a rush at it, and watch it burn.</p>}
+              {!live.hasFigures && <h1>Connecting…</h1>}
+              {live.hasFigures && live.chosen && (
+                <>
+                  <h1>There is no such sale</h1>
+                  <p>
+                    No sale is called <code class="wrap">{live.chosen}</code>.
+                  </p>
+                </>
+              )}
+              {live.hasFigures && !live.chosen && (
+                <>
+                  <h1>No sale yet</h1>
+                  <p>Create one, send a rush at it, and watch it burn.</p>
+                </>
+              )}
             </section>
           )}
         </main>
@@ -214,10 +256,10 @@ function Root() {
   live.current ??= new Live(() => update(0));
   const store = live.current;
   useEffect(() => {
-    const hash = () => decodeURIComponent(location.hash.slice(1));
-    store.open(/^[a-z0-9][a-z0-9-]{0,62}$/.test(hash()) ? hash() : '');
+    store.open(chosenSale());
     const onHash = () => {
-      if (hash() && hash() !== store.chosen && store.sales.has(hash())) store.open(hash());
+      const sale = chosenSale();
+      if (sale && sale !== store.chosen) store.open(sale);
     };
     addEventListener('hashchange', onHash);
     return () => {
@@ -226,11 +268,22 @@ function Root() {
     };
   }, []);
   // The sales that the stream leaves out, because there are many.
+  const reader = useRef<Later | null>(null);
+  const hasList = useRef(false);
   useEffect(() => {
-    if (store.salesKnown <= store.sales.size) return;
-    void admin<Page<Sale>>('/v1/sales?limit=1000').then((answer) => {
-      if (answer.kind === 'ok') store.learn(answer.body.items.map(atRest));
-    });
+    const read = async () => {
+      const sales = await readList();
+      if (sales) store.learn(sales);
+      return sales !== null;
+    };
+    const later = new Later(read);
+    reader.current = later;
+    return () => later.stop();
+  }, []);
+  useEffect(() => {
+    const { size } = store.known;
+    if (store.salesKnown > size) reader.current?.soon(hasList.current ? kListSpreadMs : 0);
+    if (size > 0) hasList.current = true;
   }, [store.salesKnown]);
   return <App live={store} />;
 }

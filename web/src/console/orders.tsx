@@ -1,9 +1,9 @@
 // Orders of a sale: searched by order or buyer, filtered by status, and downloaded.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Order, Page } from '../common/api';
 import { count, localTime } from '../common/format';
 import { type Format, exportOrders } from './export';
-import { admin, reason } from './session';
+import { admin, hasToken, reason } from './session';
 import { kStatuses } from './types';
 
 const kShown = 20;
@@ -16,7 +16,16 @@ const kTones: Record<string, string> = {
   refused: 'bad',
 };
 
+interface Wish {
+  text: string;
+  status: string;
+}
 interface Found {
+  wish: Wish; // what was searched for: the form may say something else by now
+  orders: Order[];
+  next: string | null;
+}
+interface Batch {
   orders: Order[];
   next: string | null;
   error: string | null;
@@ -35,50 +44,85 @@ export function idBefore(id: string): string {
   return digits.join('');
 }
 
-// The one order behind the id before its own: a list, because without an admin token that is what
-// an operator may read.
-async function findOne(sale: string, id: string): Promise<Order | null> {
+function failed(error: string): Batch {
+  return { orders: [], next: null, error };
+}
+
+// With an admin token an order is found wherever it is. Without one it is the one behind the id
+// before its own in this sale: a list is what such an operator may read.
+async function findOne(sale: string, id: string): Promise<Batch> {
+  const none: Batch = { orders: [], next: null, error: null };
+  if (hasToken()) {
+    const answer = await admin<Order>(`/v1/orders/${id}`);
+    if (answer.kind === 'ok') return { ...none, orders: [answer.body] };
+    const isNone = answer.kind === 'problem' && answer.problem.code === 'not_found';
+    return isNone ? none : failed(reason(answer));
+  }
   const query = new URLSearchParams({ limit: '1', cursor: idBefore(id) });
   const answer = await admin<Page<Order>>(`/v1/sales/${sale}/orders?${query}`);
-  const order = answer.kind === 'ok' ? answer.body.items[0] : undefined;
-  return order?.order_id === id ? order : null;
+  if (answer.kind !== 'ok') return failed(reason(answer));
+  return { ...none, orders: answer.body.items.filter((order) => order.order_id === id) };
 }
 
 // An order's id is found by itself, anything else is a buyer's.
-async function find(sale: string, text: string, status: string, cursor: string): Promise<Found> {
-  if (/^[0-9a-hjkmnp-tv-z]{32}$/.test(text)) {
-    const order = await findOne(sale, text);
-    if (order) return { orders: [order], next: null, error: null };
+async function find(sale: string, { text, status }: Wish, cursor: string | null): Promise<Batch> {
+  if (cursor === null && /^[0-9a-hjkmnp-tv-z]{32}$/.test(text)) {
+    const one = await findOne(sale, text);
+    if (one.error !== null || one.orders.length > 0) return one;
   }
   const query = new URLSearchParams({ limit: String(kShown) });
   if (text) query.set('user_id', text);
   if (status) query.set('status', status);
-  if (cursor) query.set('cursor', cursor);
+  if (cursor !== null) query.set('cursor', cursor);
   const answer = await admin<Page<Order>>(`/v1/sales/${sale}/orders?${query}`);
-  if (answer.kind === 'ok') {
-    return { orders: answer.body.items, next: answer.body.next_cursor, error: null };
+  if (answer.kind !== 'ok') return failed(reason(answer));
+  return { orders: answer.body.items, next: answer.body.next_cursor, error: null };
+}
+
+// The server looks at some thousand orders a call, and may find none of them.
+function useSearch(sale: string) {
+  const [found, setFound] = useState<Found | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const [calls, setCalls] = useState(0); // of the search that goes on; 0: none does
+  const running = useRef(0); // the number of the search; a newer one, or a stop, ends the older
+
+  function stop(): void {
+    running.current += 1;
+    setCalls(0);
   }
-  return { orders: [], next: null, error: reason(answer) };
+
+  async function search(wish: Wish, before: Order[], from: string | null): Promise<void> {
+    running.current += 1;
+    const mine = running.current;
+    setError(null);
+    if (from === null) setFound(null);
+    let cursor = from;
+    for (let call = 1; ; call += 1) {
+      setCalls(call);
+      const batch = await find(sale, wish, cursor);
+      if (running.current !== mine) return;
+      if (batch.error !== null) {
+        setError(batch.error);
+        break;
+      }
+      const orders = [...before, ...batch.orders];
+      setFound({ wish, orders, next: batch.next });
+      if (batch.orders.length > 0 || batch.next === null) break;
+      cursor = batch.next;
+    }
+    setCalls(0);
+  }
+
+  useEffect(() => stop, []);
+  return { found, error, calls, search, stop };
 }
 
 export function Orders({ sale }: { sale: string }) {
   const [text, setText] = useState('');
   const [status, setStatus] = useState('');
-  const [found, setFound] = useState<Found | null>(null);
   const [progress, setProgress] = useState<string | null>(null);
-
-  async function search(cursor = ''): Promise<void> {
-    const more = await find(sale, text.trim(), status, cursor);
-    setFound((now) =>
-      cursor && now ? { ...more, orders: [...now.orders, ...more.orders] } : more,
-    );
-  }
-
-  useEffect(() => {
-    setFound(null);
-    setProgress(null);
-    setText('');
-  }, [sale]);
+  const { found, error, calls, search, stop } = useSearch(sale);
+  const isSearching = calls > 0;
 
   async function download(format: Format): Promise<void> {
     setProgress('Reading the orders…');
@@ -105,7 +149,7 @@ export function Orders({ sale }: { sale: string }) {
         role="search"
         onSubmit={(event) => {
           event.preventDefault();
-          void search();
+          void search({ text: text.trim(), status }, [], null);
         }}
       >
         <label>
@@ -127,12 +171,20 @@ export function Orders({ sale }: { sale: string }) {
           Search
         </button>
       </form>
-      {found?.error && (
+      {error && (
         <p class="note bad" role="alert">
-          {found.error}
+          {error}
         </p>
       )}
-      {found && !found.error && (
+      {isSearching && (
+        <p class="row">
+          <span class="small quiet" role="status">
+            Searching{calls > 1 && `, ${count(calls)} parts of the orders read so far`}…
+          </span>
+          <button onClick={stop}>Stop</button>
+        </p>
+      )}
+      {found && (found.orders.length > 0 || !(error || isSearching)) && (
         <div class="scroll" role="region" aria-label="Orders found" tabIndex={0}>
           <table>
             <thead>
@@ -149,7 +201,10 @@ export function Orders({ sale }: { sale: string }) {
             <tbody>
               {found.orders.map((order) => (
                 <tr key={order.order_id}>
-                  <td class="id">{order.order_id}</td>
+                  <td class="id">
+                    {order.order_id}
+                    {order.sale_id !== sale && ` (sale ${order.sale_id})`}
+                  </td>
                   <td class="wrap">{order.user_id}</td>
                   <td>{order.quantity}</td>
                   <td>
@@ -162,10 +217,18 @@ export function Orders({ sale }: { sale: string }) {
               ))}
             </tbody>
           </table>
-          {found.orders.length === 0 && <p class="quiet">No order was found.</p>}
+          {found.orders.length === 0 && (
+            <p class="quiet">
+              {found.next === null
+                ? 'No order was found.'
+                : 'No order was found so far: the search was stopped.'}
+            </p>
+          )}
         </div>
       )}
-      {found?.next && <button onClick={() => void search(found.next ?? '')}>More</button>}
+      {found?.next && !isSearching && (
+        <button onClick={() => void search(found.wish, found.orders, found.next)}>More</button>
+      )}
     </section>
   );
 }

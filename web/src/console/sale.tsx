@@ -7,12 +7,19 @@ import { type Action, ActionDialog } from './dialogs';
 import { Journal } from './journal';
 import type { Live } from './live';
 import { Orders } from './orders';
-import { type SaleFigures, kOutcomes, kStatuses } from './types';
+import {
+  type KnownSale,
+  type Outcome,
+  type SaleFigures,
+  kOutcomeTexts,
+  kOutcomes,
+  kStatuses,
+} from './types';
 
 const kStateTones = { scheduled: 'info', open: 'good', paused: 'warn', closed: '' } as const;
 
-export function StateBadge({ sale }: { sale: SaleFigures }) {
-  const isSoldOut = sale.state === 'open' && sale.counted && sale.remaining === 0;
+export function StateBadge({ sale }: { sale: KnownSale }) {
+  const isSoldOut = sale.state === 'open' && sale.remaining === 0;
   return (
     <span class={`badge ${isSoldOut ? 'warn' : kStateTones[sale.state]}`}>
       {isSoldOut ? 'sold out' : sale.state}
@@ -47,13 +54,18 @@ function Tiles({ sale, live }: { sale: SaleFigures; live: Live }) {
   const shown = latency?.count ? latency : whole;
   const isNow = Boolean(latency?.count);
   const lag = process?.log_lag_records ?? 0;
+  const hasLog = process?.has_log ?? true;
+  const sold =
+    sale.remaining === null
+      ? 'not counted now'
+      : `${percent(1 - sale.remaining / sale.stock)} sold${sale.last_look ? ', at the last look' : ''}`;
   return (
     <dl class="tiles">
       <Tile
         id="remaining"
         label="Stock left"
-        value={sale.counted ? count(sale.remaining) : 'not counted'}
-        detail={`of ${count(sale.stock)}, ${percent(1 - sale.remaining / sale.stock)} sold`}
+        value={sale.remaining === null ? '–' : count(sale.remaining)}
+        detail={`of ${count(sale.stock)}, ${sold}`}
         tone="strong"
       />
       <Tile
@@ -77,7 +89,7 @@ function Tiles({ sale, live }: { sale: SaleFigures; live: Live }) {
       <Tile
         id="lag"
         label="Log lag"
-        value={count(lag)}
+        value={hasLog ? count(lag) : 'no log'}
         detail={
           process?.writes_here === false
             ? 'others write'
@@ -94,12 +106,14 @@ function Tiles({ sale, live }: { sale: SaleFigures; live: Live }) {
   );
 }
 
-function Funnel({ sale }: { sale: SaleFigures }) {
+function Funnel({ sale, live }: { sale: SaleFigures; live: Live }) {
+  const hasLog = live.process?.has_log ?? true;
+  const writesHere = live.process?.writes_here ?? true;
   const steps: [string, number, string][] = [
     ['Attempts', sale.attempts, 'requests to buy'],
     ['Admitted', sale.admitted, 'past the state of the sale and the limits'],
     ['Reserved', sale.reserved, 'got units'],
-    ['Durable', sale.outcomes.accepted, 'safe in the log: the yes'],
+    ['Durable', sale.outcomes.accepted, `safe in the ${hasLog ? 'log' : 'database'}: the yes`],
     ['Stored', sale.stored, 'in the database'],
   ];
   if (sale.payment_timeout_s > 0) steps.push(['Paid', sale.orders.paid, '']);
@@ -123,25 +137,17 @@ function Funnel({ sale }: { sale: SaleFigures }) {
         ))}
       </ol>
       <p class="small quiet">
-        Attempts are this server's, since it started; orders are the store's.
+        Attempts are this server's, since it started; orders are the store's
+        {writesHere ? '' : ', counted every 15 seconds'}.
       </p>
     </section>
   );
 }
 
-const kOutcomeTexts: Record<string, string> = {
-  accepted: 'Yes',
-  sold_out: 'Sold out',
-  limit_reached: 'Limit reached',
-  not_started: 'Not started',
-  paused: 'Paused',
-  closed: 'Closed',
-  rate_limited: 'Slow down',
-  overloaded: 'Overloaded',
-  unavailable: 'Unavailable',
-  idempotency_mismatch: 'Key mismatch',
-  replayed: 'Yes, said again',
-};
+function shownOutcomes(sale: SaleFigures): Outcome[] {
+  const isShown = (name: Outcome) => sale.outcomes[name] > 0;
+  return kOutcomes.filter((name) => isShown(name) || name === 'accepted' || name === 'sold_out');
+}
 
 function Counts({ sale }: { sale: SaleFigures }) {
   return (
@@ -151,18 +157,14 @@ function Counts({ sale }: { sale: SaleFigures }) {
         <table class="facts">
           <caption>Answers</caption>
           <tbody>
-            {kOutcomes
-              .filter(
-                (name) => sale.outcomes[name] > 0 || name === 'accepted' || name === 'sold_out',
-              )
-              .map((name) => (
-                <tr key={name}>
-                  <th scope="row">{kOutcomeTexts[name]}</th>
-                  <td class="numeric" data-testid={`outcome-${name}`}>
-                    {count(sale.outcomes[name])}
-                  </td>
-                </tr>
-              ))}
+            {shownOutcomes(sale).map((name) => (
+              <tr key={name}>
+                <th scope="row">{kOutcomeTexts[name]}</th>
+                <td class="numeric" data-testid={`outcome-${name}`}>
+                  {count(sale.outcomes[name])}
+                </td>
+              </tr>
+            ))}
           </tbody>
         </table>
         <table class="facts">
@@ -286,7 +288,6 @@ export function SaleView({ sale, live }: { sale: SaleFigures; live: Live }) {
   const [action, setAction] = useState<Action | null>(null);
   const [done, setDone] = useState(0);
   const now = live.at ?? Date.now();
-  const moves = sale.stored + sale.orders.paid * 3 + sale.orders.cancelled * 5 + sale.stock * 7;
   return (
     <>
       <header class="card title">
@@ -315,8 +316,8 @@ export function SaleView({ sale, live }: { sale: SaleFigures; live: Live }) {
       <Tiles sale={sale} live={live} />
       <Charts live={live} />
       <div class="panels">
-        <Funnel sale={sale} />
-        <Books sale={sale.id} moves={moves} />
+        <Funnel sale={sale} live={live} />
+        <Books sale={sale} viewers={live.viewers} />
         <Counts sale={sale} />
         <Backends live={live} />
       </div>

@@ -12,8 +12,23 @@ export const kOutcomes = [
   'unavailable',
   'idempotency_mismatch',
   'replayed',
-] as const;
+  'lost_race',
+] as const; // the contract's codes, in the order of their numbers
 export type Outcome = (typeof kOutcomes)[number];
+export const kOutcomeTexts: Record<Outcome, string> = {
+  accepted: 'Yes',
+  sold_out: 'Sold out',
+  limit_reached: 'Limit reached',
+  not_started: 'Not started',
+  paused: 'Paused',
+  closed: 'Closed',
+  rate_limited: 'Slow down',
+  overloaded: 'Overloaded',
+  unavailable: 'Unavailable',
+  idempotency_mismatch: 'Key mismatch',
+  replayed: 'Yes, said again',
+  lost_race: 'Somebody was faster',
+};
 
 export const kStatuses = [
   'queued',
@@ -29,8 +44,9 @@ export interface SaleFigures {
   title: string;
   state: 'scheduled' | 'open' | 'paused' | 'closed';
   counted: boolean;
+  last_look: boolean; // nobody counts the stock: as the last purchase saw it
   stock: number;
-  remaining: number;
+  remaining: number | null; // null: not counted now
   per_user_limit: number;
   starts_at: string;
   ends_at: string | null;
@@ -46,6 +62,12 @@ export interface SaleFigures {
   orders: Record<(typeof kStatuses)[number], number>;
 }
 
+// A sale in the list: there may be more of them than the stream tells of.
+export type KnownSale = Pick<
+  SaleFigures,
+  'id' | 'title' | 'state' | 'stock' | 'remaining' | 'starts_at'
+>;
+
 export interface Latency {
   count: number;
   p50: number | null;
@@ -59,10 +81,17 @@ export interface ProcessFigures {
   backends: Record<string, string>;
   log_lag_records: number;
   writes_here: boolean;
+  has_log: boolean; // false: a purchase writes its order itself
   written_orders: number;
   store_conflicts: number;
   store_connections: { in_use: number; idle: number };
-  latency_ms: { recent_all: Latency; recent_accepted: Latency; all: Latency; accepted: Latency };
+  latency_ms: {
+    recent_all: Latency;
+    recent_accepted: Latency;
+    last_tick: Latency; // of all
+    all: Latency;
+    accepted: Latency;
+  };
 }
 
 export interface Figures {
@@ -75,8 +104,9 @@ export interface Figures {
   sales: SaleFigures[];
 }
 
-// Columns of equal length; `t` in milliseconds since 1970.
-export type Columns = Record<string, number[]> & { t: number[] };
+// Columns of equal length; `t` in milliseconds since 1970. Null: not known then.
+export type Figure = number | null;
+export type Columns = Record<string, Figure[]> & { t: number[] };
 export interface History {
   recent: Columns;
   whole: Columns;
