@@ -185,6 +185,7 @@ std::string json_of(const LoadShape& shape, const Stage& stage, const std::set<s
         return out + fmt::format(R"(,"left_out":{}}})", doorbuster::quoted(stage.left_out));
     }
     fmt::format_to(std::back_inserter(out), R"(,"rounds":{})", stage.rounds.size());
+    if (stage.rounds.empty()) return out + '}'; // it ended before this one's turn
     for (const Row& row : kRows) {
         fmt::format_to(std::back_inserter(out), R"(,"{}":{})", row.name,
                        json_of(spread_of(stage, row.figure)));

@@ -178,11 +178,15 @@ TEST(StagesReport, FailsForErrorsOfAnyStageButForLosesOnlyOfThoseThatPromiseNone
 TEST(StagesReport, SaysThatItIsIncompleteAndWhy) {
     Report report = any_report();
     report.incomplete = "stopped";
+    report.loads[0].stages.push_back({"reserve", "", {}}); // whose turn never came
     for (const std::string& text : {to_text(report), to_markdown(report)}) {
         EXPECT_NE(text.find("INCOMPLETE, it ended early: stopped"), std::string::npos) << text;
     }
     EXPECT_EQ(boost::json::parse(to_json(report, Curves::left_out)).at("incomplete").as_string(),
               "stopped");
+    const auto json = boost::json::parse(to_json(report, Curves::included));
+    EXPECT_EQ(json.at("loads").at(0).at("stages").at(3).at("rounds").as_int64(), 0);
+    EXPECT_EQ(to_csv(report).find("reserve"), std::string::npos);
 }
 
 TEST(StagesReport, AsAPageHoldsItsFiguresAndNothingThatEndsItsScript) {
