@@ -222,8 +222,8 @@ def test_the_bench_makes_a_page_where_it_was_built_with_one(tmp_path):
                          "--rounds", "1", "--strategies", "optimistic,reserve", "--html", page,
                          folder=tmp_path, bound_s=BENCH_S)
     if result.status == 1:
+        # As the sanitizers' builds are; that a release has its pages is what tests/web looks at.
         assert "not built into this binary" in result.stderr and not result.stdout, result
-        assert shutil.which("npm") is None or os.environ.get("CI") != "true", "there is Node"
         return
     assert result.status == 0 and "optimistic" in result.stdout, result
     check_in_a_browser(page, tmp_path)
