@@ -85,7 +85,8 @@ Result<ApplyReport> DirectLog::write(std::span<const LogRecord> records) {
     for (const LogRecord& record : records) {
         auto report =
             parts_.store.apply(kNowhere, kNowhere.position, std::span(&record, 1), options_.guard);
-        const bool is_up = report || !report.error().is(Errc::unavailable);
+        const bool is_up =
+            report || !(report.error().is(Errc::unavailable) || report.error().is(Errc::timeout));
         if (is_store_up_.exchange(is_up) != is_up) {
             spdlog::warn("order store: {}", is_up ? "writing again" : report.error().message());
         }
@@ -102,6 +103,12 @@ Task<Step<void>> DirectLog::durable(LogPosition position) {
     auto call = [this, &records] { return write(records); };
     const auto report = co_await parts_.blocking.run(call);
     done(position);
+    if (!report && report.error().is(Errc::timeout)) {
+        Refusal refusal; // the COMMIT was not answered: it may be there
+        refusal.reason = PurchaseOutcome::unavailable;
+        refusal.order_id = records.front().order;
+        co_return tl::make_unexpected(Stop(refusal));
+    }
     if (!report) co_return tl::make_unexpected(Stop(report.error()));
     if (report->refused > 0) {
         Refusal refusal;

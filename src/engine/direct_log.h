@@ -52,6 +52,7 @@ public:
     LogPosition append(const LogRecordView& record) override;
     std::optional<LogPosition> enqueue(const LogRecordView& record) override;
     // Writes it. `lost_race` when the store's guard stopped it: then nothing was written.
+    // `unavailable` with the order's id when nobody knows: the connection was lost at the COMMIT.
     Task<Step<void>> durable(LogPosition position) override;
     [[nodiscard]] bool is_durable(LogPosition position) const override;
     [[nodiscard]] LogPosition last_enqueued(LogPartition partition) const override;

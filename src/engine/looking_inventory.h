@@ -11,7 +11,6 @@
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
-#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -38,6 +37,11 @@ public:
     // A second less than many clients wait.
     static constexpr Duration kTurnWaitMax{9'000};
 
+    // What an order without an end has to be older than to be given up when it is nowhere, where
+    // the log is the store: longer than any database keeps a transaction that nobody goes on with.
+    static constexpr Duration kGivenUpAfter{180'000};
+    static constexpr int kPreheatReadsMax = 10;
+
     struct Parts { // all outlive the inventory
         Cores& cores;
         const Clock& clock;
@@ -51,8 +55,9 @@ public:
     };
     explicit LookingInventory(Parts parts);
 
-    // Waits for its turn, looks, and waits until the order is durable in the log: a log that is
-    // the store itself may find that somebody else was faster, `lost_race`.
+    // Waits for an attempt with the same key, and for its turn; looks; and waits until the order is
+    // durable in the log: a log that is the store itself may find that somebody else was faster,
+    // `lost_race`.
     Task<Step<Reservation>> reserve(const PurchaseRequest& request, OrderLog& log) override;
     Task<Step<std::optional<Reservation>>> find_key(const PurchaseRequest& request,
                                                     OrderLog& log) override;
@@ -75,15 +80,29 @@ public:
     [[nodiscard]] std::size_t waiting() const { return turns_ ? turns_->waiting() : 0; }
 
 private:
-    using Prints = boost::unordered_flat_set<Fingerprint, FingerprintHash>;
     using Counts = boost::unordered_flat_map<Fingerprint, int, FingerprintHash>;
+    struct Key { // of an attempt under way: who comes with it, too, waits for the place in it
+        AsyncPlaces places{1};
+        std::optional<AsyncPlaces::Held> held = places.try_take();
+    };
+    using Keys = boost::unordered_flat_map<Fingerprint, Key, FingerprintHash>;
+    // An order that may have been stored, or may be yet. It keeps its units and its key.
+    struct Unsettled {
+        OrderId order;
+        std::optional<Fingerprint> key;
+        Units quantity = 0;
+        TimePoint since;
+    };
+    using AllUnsettled =
+        boost::unordered_flat_map<Fingerprint, std::vector<Unsettled>, FingerprintHash>; // by user
     struct Entry {
         // Of a stock without an end: only who has how much, and which keys are bound.
         Stock buyers;
         Epoch epoch;
         std::shared_ptr<StockSignals> signals;
         Counts users_under_way = {};
-        Prints keys_under_way = {};
+        Keys keys_under_way = {};
+        AllUnsettled unsettled = {};
     };
     struct Slot {
         Epoch opened; // by the latest rebuild that began
@@ -93,6 +112,8 @@ private:
     // What a buyer may go on with.
     struct Claim {
         std::optional<Reservation> replay;
+        std::optional<AsyncPlaces> wait; // an attempt with the same key is under way: then again
+        std::optional<Refusal> unless_sold_out; // nothing is held: the answer, if any are left
         Epoch epoch;
         LogPartition partition;
         std::shared_ptr<StockSignals> signals;
@@ -105,6 +126,18 @@ private:
     [[nodiscard]] Entry* find(SaleNo sale); // null: cold
     [[nodiscard]] Step<Claim> claim(const PurchaseRequest& request);
     void settle(const PurchaseRequest& request, Ending ending);
+    // The user's orders that may be there, where they decide about this request.
+    [[nodiscard]] std::vector<Unsettled> unsettled_for(const PurchaseRequest& request);
+    enum class Whereabouts : std::uint8_t { found, nowhere, not_known };
+    void settle(const PurchaseRequest& request, const OrderId& order, Whereabouts where);
+    // Asks the log and the store for these.
+    Task<void> ask_for_unsettled(const PurchaseRequest& request, OrderLog& log);
+    [[nodiscard]] Whereabouts look_for(const OrderId& order, OrderLog& log); // blocking
+    // claim(), behind whoever has the same key, and with what has become of the user's orders.
+    Task<Step<Claim>> claim_in_line(const PurchaseRequest& request, OrderLog& log);
+    // The contract's order: nothing left, before what the buyer may not have.
+    Task<Step<Reservation>> refuse_unless_sold_out(const PurchaseRequest& request,
+                                                   const Claim& claim);
     [[nodiscard]] static std::unique_ptr<Entry> build(SaleImage image);
 
     // In its turn.
@@ -117,6 +150,7 @@ private:
 
     Parts parts_;
     std::optional<AsyncPlaces> turns_;
+    AsyncPlaces preheating_{1};
     std::vector<Shelf> shelves_; // by core
 };
 

@@ -37,6 +37,7 @@ public:
         co_return Result<void>();
     }
     Task<Result<void>> preheat(SaleNo, const StockSighting& stored) override {
+        if (while_heating) std::exchange(while_heating, nullptr)();
         now = stored;
         ++heated;
         co_return Result<void>();
@@ -44,6 +45,7 @@ public:
 
     StockSighting now;
     std::function<void()> between;
+    std::function<void()> while_heating;
     int heated = 0;
 };
 
@@ -161,6 +163,28 @@ TEST_F(LookingInventoryTest, ShowsTheKeysWhatTheStoreHasWhenASaleBeginsOrIsChang
     EXPECT_EQ(keys_.now.stock, 5);
     ASSERT_TRUE(run_on(cores_.at(0), inventory_.set_terms(terms_)));
     EXPECT_EQ(keys_.heated, 2);
+}
+
+TEST_F(LookingInventoryTest, ShowsTheKeysAnewWhenAnOrderCameWhileTheyWereShown) {
+    open(5);
+    keys_.while_heating = [this] { someone_buys(); };
+    ASSERT_TRUE(run_on(cores_.at(0), inventory_.set_terms(terms_)));
+    EXPECT_EQ(keys_.now, now_in_store());
+    EXPECT_EQ(outcome(buy("ann")), PurchaseOutcome::accepted) << "the sale does not stand still";
+}
+
+TEST_F(LookingInventoryTest, ShowsTheKeysWhenNoAttemptIsBetweenLookAndWrite) {
+    SlowLook look(store_);
+    LookingInventory inventory({cores_, clock_, store_, blocking_, look, 2, Duration(1)});
+    open(inventory, 5);
+    auto held = look.gate.try_take();
+    const PurchaseRequest of_ann = request("ann");
+    auto ann = start_on(cores_.at(0), inventory.reserve(of_ann, direct_));
+    ASSERT_TRUE(eventually([&] { return look.begun == 1; }));
+    EXPECT_FALSE(run_on(cores_.at(1), inventory.set_terms(terms_))) << "ann has looked";
+    held.reset();
+    EXPECT_EQ(outcome(finish(ann)), PurchaseOutcome::accepted);
+    EXPECT_TRUE(run_on(cores_.at(1), inventory.set_terms(terms_)));
 }
 
 TEST_F(LookingInventoryTest, WhoNamesAVersionThatIsGoneHasLostTheRaceAndNothingElse) {
@@ -296,6 +320,85 @@ TEST_F(LookingInventoryTest, WhoseTurnDoesNotComeHearsOverloadedAndHoldsNothing)
     EXPECT_EQ(outcome(finish(ann)), PurchaseOutcome::accepted);
     const auto again = run_on(cores_.at(1), inventory.reserve(of_bob, direct_));
     EXPECT_EQ(outcome(again), PurchaseOutcome::accepted) << "the limit of one is not used up";
+}
+
+TEST_F(LookingInventoryTest, WhoComesWithTheSameKeyWaitsForTheFirstAndHearsTheSame) {
+    SlowLook look(store_);
+    LookingInventory inventory({cores_, clock_, store_, blocking_, look, 2});
+    open(inventory, 5);
+    auto held = look.gate.try_take();
+    const PurchaseRequest first = request("ann", "k"), second = request("ann", "k");
+    auto one = start_on(cores_.at(0), inventory.reserve(first, direct_));
+    ASSERT_TRUE(eventually([&] { return look.begun == 1; }));
+    auto other = start_on(cores_.at(1), inventory.reserve(second, direct_));
+    held.reset();
+    const auto yes = finish(one);
+    const auto again = finish(other);
+    ASSERT_EQ(outcome(yes), PurchaseOutcome::accepted);
+    ASSERT_EQ(outcome(again), PurchaseOutcome::replayed);
+    EXPECT_EQ(again->order, yes->order);
+    EXPECT_EQ(look.begun, 1) << "it never looked";
+}
+
+TEST_F(LookingInventoryTest, WhoWaitsTooLongForTheFirstHearsOverloaded) {
+    SlowLook look(store_);
+    LookingInventory inventory({cores_, clock_, store_, blocking_, look, 2, Duration(1)});
+    open(inventory, 5);
+    auto held = look.gate.try_take();
+    const PurchaseRequest first = request("ann", "k"), second = request("ann", "k");
+    auto one = start_on(cores_.at(0), inventory.reserve(first, direct_));
+    ASSERT_TRUE(eventually([&] { return look.begun == 1; }));
+    EXPECT_EQ(outcome(run_on(cores_.at(1), inventory.reserve(second, direct_))),
+              PurchaseOutcome::overloaded);
+    held.reset();
+    EXPECT_EQ(outcome(finish(one)), PurchaseOutcome::accepted);
+}
+
+TEST_F(LookingInventoryTest, WhoHasAllThatOneMayHaveHearsSoldOutFirst) {
+    open(1, 1);
+    EXPECT_EQ(outcome(buy("ann")), PurchaseOutcome::accepted);
+    EXPECT_EQ(outcome(buy("ann")), PurchaseOutcome::limit_reached);
+    raise();
+    EXPECT_EQ(outcome(buy("ann")), PurchaseOutcome::sold_out);
+}
+
+TEST_F(LookingInventoryTest, AnOrderThatCameAfterAllAnswersItsKey) {
+    open(5, 1);
+    FakeOrderLog log;
+    log.set_durability(FakeOrderLog::Durability::never);
+    const auto maybe = buy(request("ann", "k"), log);
+    const OrderId order = *std::get<Refusal>(maybe.error()).order_id;
+    const auto not_yet = buy(request("ann", "k"), log);
+    ASSERT_EQ(outcome(not_yet), PurchaseOutcome::unavailable);
+    EXPECT_EQ(std::get<Refusal>(not_yet.error()).order_id, order);
+    log.set_durability(FakeOrderLog::Durability::at_once);
+    LogRecordView late;
+    late.sale = terms_.no;
+    late.order = order;
+    late.quantity = 1;
+    static_cast<void>(log.enqueue(late)); // as the log brings it
+    const auto again = buy(request("ann", "k"), log);
+    ASSERT_EQ(outcome(again), PurchaseOutcome::replayed);
+    EXPECT_EQ(again->order, order);
+    EXPECT_EQ(outcome(buy(request("ann"), log)), PurchaseOutcome::limit_reached);
+}
+
+TEST_F(LookingInventoryTest, ACommitThatNobodyAnsweredIsAskedForAndGivenUpInTheEnd) {
+    LookingInventory inventory({cores_, clock_, store_, blocking_, keys_, 2});
+    open(inventory, 5, 1);
+    const auto attempt = [&](const std::string& key) {
+        const PurchaseRequest asked = request("ann", key);
+        return run_on(cores_.at(0), inventory.reserve(asked, direct_));
+    };
+    store_.fail_applies({make_error_code(Errc::timeout), "the COMMIT"}, 1);
+    const auto maybe = attempt("k");
+    ASSERT_EQ(outcome(maybe), PurchaseOutcome::unavailable);
+    EXPECT_TRUE(std::get<Refusal>(maybe.error()).order_id.has_value());
+    EXPECT_EQ(outcome(attempt("k")), PurchaseOutcome::unavailable) << "it may still be there";
+    EXPECT_EQ(outcome(attempt("")), PurchaseOutcome::unavailable);
+    clock_.advance(LookingInventory::kGivenUpAfter + Duration(1));
+    EXPECT_EQ(outcome(attempt("k")), PurchaseOutcome::accepted);
+    EXPECT_EQ(store_.orders().size(), 1U);
 }
 
 TEST_F(LookingInventoryTest, TheDirectLogWritesABarrierAndThoseBeforeIt) {

@@ -1,6 +1,7 @@
 // What becomes of the store's calls when the connection or the server goes away, also in the very
 // moment of a COMMIT.
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <future>
 #include <gtest/gtest.h>
@@ -40,7 +41,11 @@ protected:
         const std::string there = ":" + std::to_string(port) + "/";
         url.replace(url.find(there), there.size(), ":" + std::to_string(gate_->port()) + "/");
         if (GetParam() == Dialect::postgresql) url += "&sslmode=disable&gssencmode=disable";
-        auto store = SqlOrderStore::open({url, 2, StoreMode::serve, nullptr, true});
+        const auto count = [this](SaleNo, Units units) -> Result<void> {
+            raised_ += units;
+            return {};
+        };
+        auto store = SqlOrderStore::open({url, 2, StoreMode::serve, nullptr, true, count});
         ASSERT_TRUE(store.has_value()) << store.error().message();
         store_ = std::move(*store);
         ASSERT_TRUE(store_->bind_log("log-1"));
@@ -57,12 +62,20 @@ protected:
         for (std::uint64_t n = first; n <= last; ++n) records.push_back(order(sale_, n));
         return store_->apply(LogPosition(first), LogPosition(last + 1), records, kGuard);
     }
+    // In no log: it was told what it saw, and waits.
+    Result<ApplyReport> apply_alone(std::uint64_t n, const StockSighting& seen, StockGuard guard) {
+        LogRecord record = order(sale_, n);
+        record.sighting = seen;
+        const LogPosition nowhere(1);
+        return store_->apply(nowhere, nowhere, std::span(&record, 1), guard);
+    }
     [[nodiscard]] Units sold() { return store_->find_sale("s")->sold; }
 
     std::unique_ptr<ScratchStore> file_;
     std::unique_ptr<TcpGate> gate_;
     std::unique_ptr<SqlOrderStore> store_;
     SaleNo sale_;
+    std::atomic<Units> raised_{0}; // as Redis' counter would be
 };
 INSTANTIATE_TEST_SUITE_P(In, BrokenConnection, testing::ValuesIn(kServers), suffix_of);
 
@@ -99,6 +112,43 @@ TEST_P(BrokenConnection, ABatchWhoseCommitIsUnknownIsKnownInALaterCall) {
         EXPECT_EQ(again->confirmed, 5U);
     }
     EXPECT_EQ(sold(), 10);
+}
+
+TEST_P(BrokenConnection, AnOrderInNoLogIsStoredOnceAndItsBuyerHearsYesWhateverItsCommitMet) {
+    std::uint64_t stored = 0;
+    for (const StockGuard guard : {StockGuard::version, StockGuard::overwrite}) {
+        for (const Cut cut : {Cut::before_commit, Cut::after_commit, Cut::none}) {
+            const StockSighting seen = *store_->look_at_stock(sale_);
+            gate_->cut_next(cut);
+            const auto report = apply_alone(++stored, seen, guard);
+            ASSERT_TRUE(report.has_value()) << report.error().message();
+            EXPECT_TRUE(gate_->has_cut());
+            EXPECT_EQ(report->confirmed, 1U);
+            EXPECT_EQ(report->refused, 0U);
+            EXPECT_EQ(sold(), static_cast<Units>(stored));
+            EXPECT_EQ(raised_, static_cast<Units>(stored)) << "once an order";
+            EXPECT_TRUE(store_->find_order(order(sale_, stored).order).has_value());
+        }
+    }
+}
+
+TEST_P(BrokenConnection, AnOrderInNoLogWhoseCommitNobodyAnsweredMayBeThere) {
+    const StockSighting seen = *store_->look_at_stock(sale_);
+    gate_->cut_next(Cut::after_commit);
+    auto given_up =
+        std::async(std::launch::async, [&] { return apply_alone(1, seen, StockGuard::version); });
+    while (!gate_->has_cut()) std::this_thread::yield();
+    gate_->shut();
+    const auto report = given_up.get();
+    gate_->open();
+    if (!report) { // else it was faster than the gate
+        EXPECT_TRUE(report.error().is(Errc::timeout)) << report.error().message();
+    }
+    EXPECT_TRUE(store_->find_order(order(sale_, 1).order).has_value());
+    gate_->shut();
+    EXPECT_TRUE(apply_alone(2, seen, StockGuard::version).error().is(Errc::unavailable))
+        << "nothing was begun";
+    gate_->open();
 }
 
 TEST_P(BrokenConnection, ChangesOfOrdersHappenOnceAndAreReportedAsDone) {

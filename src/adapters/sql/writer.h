@@ -34,7 +34,7 @@ public:
 
     [[nodiscard]] Result<ApplyReport> apply(LogPlace from, LogPosition next,
                                             std::span<const LogRecord> records, StockGuard guard);
-    // One that stands in no log.
+    // One that stands in no log. Errc::timeout: it may have been stored.
     [[nodiscard]] Result<ApplyReport> apply_alone(const LogRecord& record, StockGuard guard);
     void adopt();
 
@@ -56,6 +56,7 @@ private:
     // How a batch is stored: all at once; all but those that are there already; order by order, for
     // one that met the guard or a record that cannot be stored.
     enum class Way : std::uint8_t { at_once, without_duplicates, one_by_one };
+    enum class Telling : std::uint8_t { tells, was_told }; // on_stock_moved
     enum class Outcome : std::uint8_t { applied, needs_care, stopped_by_guard };
 
     // One transaction; nullopt: the batch needs more care.
@@ -73,7 +74,7 @@ private:
     // The same for orders whose stock was only looked at; writer_sighted.cc.
     [[nodiscard]] Outcome apply_sighted(std::span<const LogRecord> records, ApplyReport& report);
     // Moves the sale's row as the guard and the sighting say; false: it stopped the order.
-    [[nodiscard]] bool move_seen_stock(const LogRecord& record, StockGuard guard);
+    [[nodiscard]] bool move_seen_stock(const LogRecord& record, StockGuard guard, Telling telling);
     void refuse_orders(std::span<const LogRecord* const> refused, const Sales& sales);
     void count_refused(SaleNo sale, Integer orders, Integer units);
     [[nodiscard]] std::set<std::string> stored_among(std::span<const LogRecord> records);

@@ -68,7 +68,7 @@ void SqlOrderStore::Writer::insert_or_refuse(SaleBatch& sale, const LogRecord& r
     columns_.add(record, sale, now_);
     insert_orders();
     const bool is_sighted = record.sighting && guard_ != StockGuard::version_and_stock;
-    if (is_sighted ? move_seen_stock(record, guard_)
+    if (is_sighted ? move_seen_stock(record, guard_, Telling::tells)
                    : move_stock(record.sale, sale, record.quantity, 1, record.quantity)) {
         if (is_sighted) ++sale.version;
         insert_events();

@@ -9,7 +9,8 @@ namespace doorbuster::sql {
 
 // The published statements. Both may sell more than there is; the row's own CHECK stays, so its
 // `sold` ends at the stock, and the orders tell how many were sold.
-bool SqlOrderStore::Writer::move_seen_stock(const LogRecord& record, StockGuard guard) {
+bool SqlOrderStore::Writer::move_seen_stock(const LogRecord& record, StockGuard guard,
+                                            Telling telling) {
     const StockSighting seen = record.sighting.value_or(StockSighting());
     const Integer no = record.sale.get();
     const Integer units = record.quantity;
@@ -30,14 +31,18 @@ bool SqlOrderStore::Writer::move_seen_stock(const LogRecord& record, StockGuard 
     case StockGuard::version_and_stock: break; // asks no sighting
     }
     if (moved != 1) return false;
-    if (!on_stock_moved_) return true;
+    if (!on_stock_moved_ || telling == Telling::was_told) return true;
     if (auto told = on_stock_moved_(record.sale, record.quantity); !told) {
         throw StoreFailure(Errc::unavailable, told.error().message());
     }
     return true;
 }
 
+// After a commit that nobody answered it looks whether the order is there: what the guard and the
+// key of the row would say of it then is that it came twice.
 Result<ApplyReport> SqlOrderStore::Writer::apply_alone(const LogRecord& record, StockGuard guard) {
+    Telling telling = Telling::tells; // the stock moves once, however often this begins again
+    bool may_be_stored = false;       // all of it was written, and a COMMIT is on its way
     const auto work = [&](Session& session, Attempt& attempt) -> Result<ApplyReport> {
         ApplyReport report;
         attempt.rows_written = 1;
@@ -50,20 +55,30 @@ Result<ApplyReport> SqlOrderStore::Writer::apply_alone(const LogRecord& record, 
         if (record.kind != LogRecordKind::order || !record.sighting) {
             return fail(Errc::invalid, "a record that needs a log");
         }
-        if (!move_seen_stock(record, guard)) {
-            report.refused = 1;
-            return report;
+        report.confirmed = 1;
+        report.sales.push_back({record.sale, 1, 0});
+        if (attempt.is_commit_unknown) {
+            static_cast<void>(lock_sales(std::span(&record, 1))); // waits for what is left of it
+            if (!stored_among(std::span(&record, 1)).empty()) return report;
         }
+        may_be_stored = false;
+        if (!move_seen_stock(record, guard, telling)) {
+            ApplyReport stopped;
+            stopped.refused = 1;
+            return stopped;
+        }
+        telling = Telling::was_told;
         if (with_events_) now_ = to_ms(session.now(clock_));
         columns_.clear();
         columns_.add(record, SaleBatch(), now_); // nobody pays later: see LookingInventory
         insert_orders();
         insert_events();
-        report.confirmed = 1;
-        report.sales.push_back({record.sale, 1, 0});
+        may_be_stored = true;
         return report;
     };
-    return transact(session_, writes_, "storing an order", Transaction::Kind::write, work);
+    auto result = transact(session_, writes_, "storing an order", Transaction::Kind::write, work);
+    if (!result && may_be_stored) result.error().code = make_error_code(Errc::timeout);
+    return result;
 }
 
 SqlOrderStore::Writer::Outcome
@@ -88,7 +103,7 @@ SqlOrderStore::Writer::apply_sighted(std::span<const LogRecord> records, ApplyRe
         // Everybody who saw the same version is in the same race, and one of them wins it.
         const bool may_win =
             guard_ == StockGuard::overwrite || record.sighting->version == sale.version;
-        if (may_win && move_seen_stock(record, guard_)) {
+        if (may_win && move_seen_stock(record, guard_, Telling::tells)) {
             ++sale.version;
             ++sale.orders;
             taken.push_back(&record);
