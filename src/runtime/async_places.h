@@ -93,7 +93,7 @@ private:
                 const std::lock_guard lock(line->mutex);
                 if (std::exchange(waiter->is_over, true)) return;
                 --line->waiting;
-                drop_those_who_left(*line);
+                static_cast<void>(first_of(*line));
             }
             Resume<bool> rest = std::move(waiter->resume);
             rest(false);
@@ -108,13 +108,15 @@ private:
         ++line->waiting;
         line->waiters.push_back(waiter);
     }
-    // From the front: whoever came first leaves first, where all wait equally long.
-    static void drop_those_who_left(Line& line) {
+    // Who waits in front, once those who left are dropped; null: nobody. Whoever came first leaves
+    // first, where all wait equally long.
+    static std::shared_ptr<Waiter> first_of(Line& line) {
         while (!line.waiters.empty()) {
-            const auto first = line.waiters.front().lock();
-            if (first && !first->is_over) return;
+            auto first = line.waiters.front().lock();
+            if (first && !first->is_over) return first;
             line.waiters.pop_front();
         }
+        return nullptr;
     }
     static void serve(const std::shared_ptr<Waiter>& waiter) {
         boost::asio::post(waiter->home, [waiter] {
@@ -125,12 +127,11 @@ private:
     }
     static void give_back(Line& line) {
         const std::lock_guard lock(line.mutex);
-        drop_those_who_left(line);
-        if (line.waiters.empty()) {
+        const auto next = first_of(line);
+        if (!next) {
             ++line.free;
             return;
         }
-        const auto next = line.waiters.front().lock();
         line.waiters.pop_front();
         --line.waiting;
         next->is_over = true;
