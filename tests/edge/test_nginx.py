@@ -1,5 +1,6 @@
 """nginx before doorbuster, with deploy/nginx as it is shipped: each of its rules by itself."""
 
+import os
 import re
 import socket
 import time
@@ -334,6 +335,7 @@ def test_the_storefront_comes_with_all_that_it_loads(edge):
     sale = edge.server.create_sale(1)
     page = edge.server.call("GET", f"/shop/{sale}", check=False)
     if page.status != 200:
+        assert os.environ.get("CI") != "true", "CI's server has pages"
         pytest.skip("this server was built without pages")
     assets = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page.text)
     assert len(assets) > 1, page.text

@@ -73,6 +73,19 @@ function signInFor(detail: string | undefined): 'token' | 'shop' {
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
+// What is known of a buyer who has just come.
+const kNewBuyer = {
+  isSending: false,
+  isRetrying: false,
+  order: null,
+  isChanging: null,
+  rest: null,
+  refusal: null,
+  notice: null,
+  signIn: null,
+  canPay: true,
+} satisfies Partial<View>;
+
 export class Shop {
   readonly clock = new ServerClock();
   view: View = {
@@ -80,15 +93,7 @@ export class Shop {
     isMissing: false,
     isOffline: !navigator.onLine,
     isStarting: false,
-    isSending: false,
-    isRetrying: false,
-    order: null,
-    isChanging: null,
-    rest: null,
-    refusal: null,
-    notice: null,
-    signIn: null,
-    canPay: true,
+    ...kNewBuyer,
   };
   private readonly memory = new Memory();
   private buyer: Buyer;
@@ -128,17 +133,7 @@ export class Shop {
   become(user: string, token: string): void {
     this.buyer = this.buyerOf(user, token);
     this.unwatch();
-    this.set({
-      isSending: false,
-      isRetrying: false,
-      order: null,
-      isChanging: null,
-      rest: null,
-      refusal: null,
-      notice: null,
-      signIn: null,
-      canPay: true,
-    });
+    this.set(kNewBuyer);
     void this.resume();
   }
 
