@@ -142,6 +142,13 @@ protected:
         auto asked = ask(order, action, payment);
         return finish(asked);
     }
+    // What the inventory has left in the very turn of the answer.
+    Task<std::pair<Answer, Units>> change_and_count(OrderId order, OrderAction action) {
+        OrderChange wish{order, action, "p-1"};
+        auto answer = co_await lifecycle_.change(std::move(wish));
+        const auto count = co_await inventory_.count(sale_.terms.no, log_);
+        co_return std::pair(std::move(answer), count ? count->remaining : -1);
+    }
     // A transaction is under way, and goes on when the gate opens.
     std::future<Answer> block_with(const OrderId& order) {
         gate_.close();
@@ -411,6 +418,19 @@ TEST_F(LifecycleTest, ExpiresWhenItIsDueAndNotBefore) {
     EXPECT_EQ(tallied(OrderStatus::confirmed), 0);
     EXPECT_EQ(tallied(OrderStatus::expired), 2);
     EXPECT_EQ(tallied(OrderStatus::paid), 1);
+}
+
+// A late payment ends its order: who hears that buys again, or lowers the stock, and its units must
+// be there. A release has to come to the core that the answer came to, so there is no race here.
+TEST_F(LifecycleTest, GivesTheUnitsBackBeforeItTellsThatTheTimeToPayIsOver) {
+    const auto orders = buy(1);
+    clock_.advance(kTimeout);
+    lifecycle_.start(); // not opened: nothing else lets it expire
+    const auto [answer, left] = run_on(cores_.at(0), change_and_count(orders[0], OrderAction::pay));
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->verdict, ChangeVerdict::refused);
+    EXPECT_EQ(answer->order.status, OrderStatus::expired);
+    EXPECT_EQ(left, kStock);
 }
 
 // By itself: nobody tells it that the time has come. It looks at least once a second.

@@ -234,15 +234,19 @@ bool Lifecycle::change_batch() {
         case OrderStatus::refused: break;
         }
     }
-    // Who gave units back hears it when they are: he may buy again. A payment waits for nobody.
-    std::vector<std::size_t> with_units;
+    // Who hears that an order is over (cancelled, or expired when he came to pay) may buy again at
+    // once: its units are for sale by then. A payment that was taken waits for nobody.
+    std::vector<std::size_t> over;
     if (options_.on_changed && !changed.empty()) options_.on_changed(changed);
     for (std::size_t i = 0; i < batch.size(); ++i) {
-        if (report->changes[i].order.status == OrderStatus::cancelled) with_units.push_back(i);
-        else answer(batch[i], std::move(report->changes[i]));
+        if (is_live(report->changes[i].order.status)) {
+            answer(batch[i], std::move(report->changes[i]));
+        } else {
+            over.push_back(i);
+        }
     }
     give_back(report->given_back, decided_ns);
-    for (const std::size_t i : with_units) answer(batch[i], std::move(report->changes[i]));
+    for (const std::size_t i : over) answer(batch[i], std::move(report->changes[i]));
     return true;
 }
 
