@@ -115,8 +115,9 @@ public:
                                   const std::optional<OrderId>& after, std::size_t limit) override {
         return store_.list_orders(sale, filter, after, limit);
     }
-    Result<Books> books(const std::optional<std::string>& sale) override {
-        return store_.books(sale);
+    Result<Books> books(const std::optional<std::string>& sale,
+                        std::span<const OrderId> asked) override {
+        return store_.books(sale, asked);
     }
     [[nodiscard]] Connections connections() const override { return store_.connections(); }
     Result<void> ping() override { return store_.ping(); }

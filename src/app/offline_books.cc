@@ -101,8 +101,11 @@ Result<std::vector<AuditRow>> audit_offline(const Config& config,
         if (!entries) return tl::make_unexpected(std::move(entries.error()));
         tails.push_back({partition, books->ends[i], std::move(*entries)});
     }
+    // Once more, now that we know which orders to ask about.
+    const auto known = books->store->books(sale, orders_of(tails));
+    if (!known) return tl::make_unexpected(known.error());
     std::vector<AuditRow> rows;
-    for (const SaleAudit& audit : judge(books->books, tails, {}, books->log->writers())) {
+    for (const SaleAudit& audit : judge(*known, tails, {}, books->log->writers())) {
         rows.push_back(row_of(audit));
     }
     std::ranges::sort(rows, {}, &AuditRow::sale_id); // as a server lists them

@@ -40,6 +40,25 @@ struct Limits {
     memory::RateLimits rates;
 };
 
+// The log for an audit, as of one process or as of several.
+class SomeonesBooks final : public LogBooks {
+public:
+    explicit SomeonesBooks(OrderLogReader& log) : books_(log) {}
+    void set_writers(LogWriters writers) { writers_ = writers; }
+
+    [[nodiscard]] LogWriters writers() const override { return writers_; }
+    [[nodiscard]] std::unique_ptr<LogPin> pin() override { return books_.pin(); }
+    [[nodiscard]] Result<std::vector<LogPosition>> ends() override { return books_.ends(); }
+    [[nodiscard]] Result<std::vector<AuditTail::Entry>> read(LogPlace from,
+                                                             LogPosition to) override {
+        return books_.read(from, to);
+    }
+
+private:
+    ReaderBooks books_;
+    LogWriters writers_ = LogWriters::one;
+};
+
 // One process's engine. The next one on the same log and store is a restart.
 struct Shop {
     Shop(FakeOrderLog& order_log, FakeOrderStore& order_store, const Clock& clock,
@@ -102,7 +121,7 @@ struct Shop {
     BlockingPool blocking{2, 100};
     std::vector<std::unique_ptr<SaleDirectory>> directories;
     OrderTally tally;
-    ReaderBooks log_books{log};
+    SomeonesBooks log_books{log};
     memory::MemoryInventory inventory;
     memory::MemoryRateLimiter limiter;
     OrderWriter writer;
@@ -351,6 +370,33 @@ TEST_F(PurchasePath, KeepsTheKeyOfACancelledOrderButSellsItsUnitAgain) {
     EXPECT_FALSE(next->replayed);
     EXPECT_EQ(refusal_of(purchase({"b", "", 1})).reason, PurchaseOutcome::sold_out);
     EXPECT_THAT(shop_->audit().violations, IsEmpty());
+}
+
+// Where several write, what was produced again may stand in the log twice: here the second copy of
+// an order that is stored waits for a writer whose store is down.
+TEST_F(PurchasePath, CountsAnOrderOnceOfWhichACopyIsOnItsWay) {
+    open(10, 5);
+    shop_->log_books.set_writers(LogWriters::several);
+    const auto stored = purchase({"a", "", 4});
+    ASSERT_TRUE(stored);
+    shop_->wait_for_writer();
+    store_.fail_applies({make_error_code(Errc::unavailable), "down"}, 1'000'000);
+    ASSERT_TRUE(purchase({"b", "", 2}));
+    ASSERT_TRUE(log_.enqueue(
+        {LogRecordKind::order, SaleNo(1), Epoch(1), stored->order, 4, "a", "", kOnlyPartition}));
+    const auto balances = [this](std::int64_t queued, std::int64_t confirmed) {
+        const SaleAudit row = shop_->audit();
+        EXPECT_THAT(row.violations, IsEmpty());
+        EXPECT_EQ(row.sold, 6);
+        EXPECT_EQ(row.log_accepted_units, 6);
+        EXPECT_EQ(row.inventory_remaining, 4);
+        EXPECT_EQ(row.orders[static_cast<std::size_t>(OrderStatus::queued)], queued);
+        EXPECT_EQ(row.orders[static_cast<std::size_t>(OrderStatus::confirmed)], confirmed);
+    };
+    balances(1, 1);
+    store_.fail_applies({make_error_code(Errc::unavailable), "down"}, 0);
+    shop_->wait_for_writer();
+    balances(0, 2);
 }
 
 TEST_F(PurchasePath, MakesNoOrderOfARecordOfAClosedEpoch) {

@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -30,10 +31,12 @@ struct Tail {
 };
 
 // By sale: the same epoch rule as the writer's.
-void sum_tail(const AuditTail& log_tail, std::map<SaleNo, Epoch>& barriers,
+void sum_tail(const Books& books, const AuditTail& log_tail, std::map<SaleNo, Epoch>& barriers,
               const std::map<SaleNo, InventoryCount>& inventory, std::map<SaleNo, Tail>& tails) {
     std::set<OrderId> seen; // a hold that stayed pending was appended again
+    const LogPosition next = books.next.at(log_tail.partition);
     for (const auto& [position, record] : log_tail.entries) {
+        if (position < next || books.stored.contains(record.order)) continue;
         const auto barrier = barriers.find(record.sale);
         if (barrier == barriers.end()) continue;
         if (record.kind == LogRecordKind::barrier) {
@@ -121,13 +124,23 @@ void judge_inventory(const SaleBooks& books, const Tail& tail, const InventoryCo
 
 } // namespace
 
+std::vector<OrderId> orders_of(std::span<const AuditTail> tails) {
+    std::vector<OrderId> orders;
+    for (const AuditTail& tail : tails) {
+        for (const auto& [position, record] : tail.entries) {
+            if (record.kind == LogRecordKind::order) orders.push_back(record.order);
+        }
+    }
+    return orders;
+}
+
 std::vector<SaleAudit> judge(const Books& books, std::span<const AuditTail> log_tails,
                              const std::map<SaleNo, InventoryCount>& inventory,
                              LogWriters writers) {
     std::map<SaleNo, Epoch> barriers;
     for (const SaleBooks& sale : books.sales) barriers[sale.sale.terms.no] = sale.barrier;
     std::map<SaleNo, Tail> tails;
-    for (const AuditTail& tail : log_tails) sum_tail(tail, barriers, inventory, tails);
+    for (const AuditTail& tail : log_tails) sum_tail(books, tail, barriers, inventory, tails);
     std::vector<SaleAudit> rows;
     for (const SaleBooks& sale : books.sales) {
         const SaleTerms& terms = sale.sale.terms;
@@ -190,25 +203,55 @@ Task<Auditor::Counts> Auditor::count(const Books& books, bool& terms_moved) {
     co_return counts;
 }
 
+// Where several write, the tail comes first, so that the snapshot can tell which of its orders are
+// copies of some that it holds.
+Result<Books> Auditor::read_books(const std::optional<std::string>& sale,
+                                  std::vector<AuditTail>& tails) {
+    const auto ends = log_books_.ends();
+    if (!ends) return tl::make_unexpected(ends.error());
+    for (std::uint32_t i = 0; i < ends->size(); ++i) {
+        tails.push_back({LogPartition(i), (*ends)[i], {}});
+    }
+    if (log_books_.writers() == LogWriters::several) {
+        const auto binding = store_.log_binding();
+        if (!binding) return tl::make_unexpected(binding.error());
+        for (AuditTail& tail : tails) {
+            const LogPlace from{tail.partition, binding->next.at(tail.partition)};
+            auto entries = log_books_.read(from, tail.queued_next);
+            if (!entries) return tl::make_unexpected(std::move(entries.error()));
+            tail.entries = std::move(*entries);
+        }
+    }
+    return store_.books(sale, orders_of(tails));
+}
+
+// From where a tail ends, or from the books where it has not begun, to the log's end by now.
+Result<void> Auditor::read_on(const LogPositions& next, std::vector<AuditTail>& tails) {
+    const auto ends = log_books_.ends();
+    if (!ends) return tl::make_unexpected(ends.error());
+    for (std::uint32_t i = 0; i < ends->size(); ++i) {
+        if (i == tails.size()) tails.push_back({LogPartition(i), LogPosition(1), {}});
+        AuditTail& tail = tails[i];
+        LogPosition from = next.at(tail.partition);
+        if (log_books_.writers() == LogWriters::several) from = std::max(from, tail.queued_next);
+        auto entries = log_books_.read({tail.partition, from}, (*ends)[i]);
+        if (!entries) return tl::make_unexpected(std::move(entries.error()));
+        std::ranges::move(*entries, std::back_inserter(tail.entries));
+    }
+    return {};
+}
+
 // The store's snapshot first, then, sale by sale, the inventory's count. Where that names the log's
 // position of the same turn, it is exactly the snapshot and the log's records between. Where it
 // cannot, it is judged when the snapshot and the tail lie between two equal counts. What takes time
 // (reading, adding up) runs on a blocking thread.
 Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sale) {
     const auto pin = log_books_.pin(); // nothing between the two is pruned meanwhile
-    Books books;
-    std::vector<LogPosition> queued;
-    auto read_books = [&]() -> Result<void> {
-        auto ends = log_books_.ends();
-        if (!ends) return tl::make_unexpected(std::move(ends.error()));
-        queued = std::move(*ends);
-        auto read = store_.books(sale);
-        if (!read) return tl::make_unexpected(std::move(read.error()));
-        books = std::move(*read);
-        return {};
-    };
-    const auto read = co_await blocking_.run(read_books);
+    std::vector<AuditTail> tails;
+    auto read_first = [&] { return read_books(sale, tails); };
+    const auto read = co_await blocking_.run(read_first);
     if (!read) co_return tl::make_unexpected(read.error());
+    const Books& books = *read;
 
     Judged judged;
     bool terms_moved = false;
@@ -218,19 +261,7 @@ Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sa
         const auto durable = co_await log_.durable(*counted.log_end);
         if (!durable) co_return fail(Errc::unavailable, "the order log does not take orders");
     }
-    std::vector<AuditTail> tails;
-    auto read_tails = [&]() -> Result<void> {
-        const auto ends = log_books_.ends();
-        if (!ends) return tl::make_unexpected(ends.error());
-        for (std::uint32_t i = 0; i < ends->size(); ++i) {
-            const LogPartition partition(i);
-            auto entries = log_books_.read({partition, books.next.at(partition)}, (*ends)[i]);
-            if (!entries) return tl::make_unexpected(std::move(entries.error()));
-            const LogPosition queued_next = i < queued.size() ? queued[i] : LogPosition(1);
-            tails.push_back({partition, queued_next, std::move(*entries)});
-        }
-        return {};
-    };
+    auto read_tails = [&] { return read_on(books.next, tails); };
     const auto added = co_await blocking_.run(read_tails);
     if (!added) co_return tl::make_unexpected(added.error());
 
@@ -247,7 +278,7 @@ Task<Result<Auditor::Judged>> Auditor::look(const std::optional<std::string>& sa
     if (std::erase_if(counts, is_inexact) > 0) judged.is_certain = false;
     judged.rows = judge(books, tails, counts, log_books_.writers());
     if (terms_moved) judged.is_certain = false;
-    // A second copy of an order, behind the books, looks like one order more until it is stored.
+    // The copy of an order that came while the books were read looks like one order more.
     const bool is_balanced = std::ranges::all_of(judged.rows, &SaleAudit::balanced);
     if (is_shared && !is_balanced) judged.is_certain = false;
     co_return judged;

@@ -35,8 +35,8 @@ struct SaleAudit {
     [[nodiscard]] bool balanced() const { return violations.empty(); }
 };
 
-// The log's records behind the books, of one partition. Those below `queued_next` were in the log
-// before the books were read: what they took was free in these books.
+// The log's records from the books on, or from before, of one partition. Those below `queued_next`
+// were in the log before the books were read: what they took was free in these books.
 struct AuditTail {
     LogPartition partition;
     LogPosition queued_next;
@@ -46,6 +46,10 @@ struct AuditTail {
     };
     std::vector<Entry> entries;
 };
+
+// The orders of these tails. Those that the books hold as well are second copies, which a log that
+// several write to gets when records are produced again: the store has to say.
+[[nodiscard]] std::vector<OrderId> orders_of(std::span<const AuditTail> tails);
 
 // Of a log that one process writes to, no order is ever void: an epoch is opened there only when
 // nothing is held under the last one. Where several write, a void order is the fence at work: its
@@ -114,6 +118,10 @@ private:
     using Counts = std::map<SaleNo, InventoryCount>;
     Task<Result<std::vector<SaleAudit>>> run_in_turn(std::optional<std::string> sale);
     Task<Result<Judged>> look(const std::optional<std::string>& sale);
+    // Blocking: the first and the second half of what look() judges.
+    [[nodiscard]] Result<Books> read_books(const std::optional<std::string>& sale,
+                                           std::vector<AuditTail>& tails);
+    [[nodiscard]] Result<void> read_on(const LogPositions& next, std::vector<AuditTail>& tails);
     // What the inventory has of each of the books' sales, where that is of the books' terms.
     Task<Counts> count(const Books& books, bool& terms_moved);
 

@@ -114,6 +114,22 @@ TEST(Judge, CountsTheTailAsQueued) {
     EXPECT_EQ(row.log_accepted_units, 7);
 }
 
+TEST(Judge, PassesOverWhatTheBooksHaveAlready) {
+    const LogRecord copy = order_of("x", 1);
+    Books books;
+    books.next.set(kOnlyPartition, kNext);
+    books.sales.push_back(quiet_sale());
+    books.stored.insert(copy.order);
+    const LogPosition before(kNext.get() - 1);
+    const std::vector<AuditTail> tails = {
+        {kOnlyPartition, kEnd, {{before, order_of("y", 1)}, {kNext, copy}}}};
+    const auto rows = judge(books, tails, {{kSale, {6, kEnd, 1, 0}}}, LogWriters::several);
+    ASSERT_EQ(rows.size(), 1U);
+    EXPECT_THAT(rows[0].violations, IsEmpty());
+    EXPECT_EQ(rows[0].sold, 4);
+    EXPECT_EQ(rows[0].orders[index_of(OrderStatus::queued)], 0);
+}
+
 TEST(Judge, PassesOverVoidedEpochsAndOtherSalesInTheTail) {
     LogRecord elsewhere = order_of("x", 1);
     elsewhere.sale = SaleNo(99);

@@ -290,10 +290,14 @@ public:
         }
         return page;
     }
-    Result<Books> books(const std::optional<std::string>& wanted) override {
+    Result<Books> books(const std::optional<std::string>& wanted,
+                        std::span<const OrderId> asked = {}) override {
         const std::lock_guard lock(mutex_);
         Books books;
         books.next = next_;
+        for (const OrderId& id : asked) {
+            if (orders_.contains(id)) books.stored.insert(id);
+        }
         for (const auto& [no, row] : sales_) {
             if (!wanted || row.sale.terms.id == *wanted) books.sales.push_back(books_of(row));
         }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -101,6 +102,8 @@ struct SaleBooks {
 struct Books {
     LogPositions next; // the snapshot holds exactly the records below these
     std::vector<SaleBooks> sales;
+    std::set<OrderId>
+        stored; // of the orders that were asked about: these are here, or a dead letter
 };
 
 // What the store has given back in one sale, and the inventory may not know yet (design.md section
@@ -214,8 +217,10 @@ public:
     [[nodiscard]] virtual Result<OrderPage> list_orders(SaleNo sale, const OrderFilter& filter,
                                                         const std::optional<OrderId>& after,
                                                         std::size_t limit) = 0;
-    // The books of one sale, or of all of them when nullopt, in one snapshot.
-    [[nodiscard]] virtual Result<Books> books(const std::optional<std::string>& sale) = 0;
+    // The books of one sale, or of all of them when nullopt, and which of the orders asked about
+    // are in them, in one snapshot.
+    [[nodiscard]] virtual Result<Books> books(const std::optional<std::string>& sale,
+                                              std::span<const OrderId> asked = {}) = 0;
 
     // For metrics and readiness; cheap.
     struct Connections {

@@ -278,7 +278,12 @@ class Cluster:
                 answer = node.admin("GET", f"/v1/sales/{sale}/audit")
                 if answer.status == 503:
                     return None
-                audit = contract.check_audit(contract.expect(answer, 200))
+                try:
+                    audit = contract.check_audit(contract.expect(answer, 200))
+                except AssertionError as failure:
+                    time.sleep(5)  # poll: is it still so? That tells a leak from a wrong look
+                    later = node.admin("GET", f"/v1/sales/{sale}/audit")
+                    raise AssertionError(f"{failure}; 5 s later: {later.body!r}") from None
                 done = audit["orders"].get("queued", 0) == 0 \
                     and audit["inventory_remaining"] == audit["remaining"]
                 return audit if done else None

@@ -254,7 +254,10 @@ Result<void> SqlOrderStore::read_snapshot(std::span<const SaleNo> wanted, TimePo
     return transact(*pool_, "reading the store's snapshot", Kind::read, read);
 }
 
-Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
+Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale,
+                                   std::span<const OrderId> asked) {
+    Rows::Texts texts;
+    for (const OrderId& id : asked) texts.push_back(id.text());
     const auto read = [&](Session& session, Attempt&) -> Result<Books> {
         Books books;
         books.next = select_positions(session);
@@ -265,6 +268,11 @@ Result<Books> SqlOrderStore::books(const std::optional<std::string>& sale) {
             auto entry = books_of(session, std::move(row));
             if (!entry) return tl::make_unexpected(std::move(entry.error()));
             books.sales.push_back(std::move(*entry));
+        }
+        for (const std::string& text : stored_among(session, texts)) {
+            const auto id = order_id_of(text);
+            if (!id) return tl::make_unexpected(id.error());
+            books.stored.insert(*id);
         }
         return books;
     };

@@ -25,6 +25,14 @@ Result<Order> OrderRow::order() const {
     return order;
 }
 
+std::set<std::string> stored_among(Session& session, const Rows::Texts& ids) {
+    std::set<std::string> stored;
+    std::string id;
+    const auto on_row = [&] { stored.insert(id); };
+    Rows::each(session, text::select_stored, "id", ids, on_row, soci::into(id));
+    return stored;
+}
+
 Result<Order> select_order(Session& session, const OrderId& id) {
     OrderRow row;
     const std::string wanted = id.text();

@@ -1,8 +1,10 @@
 // A row of the table `orders`, and reading one.
 #pragma once
 
+#include <set>
 #include <string>
 
+#include "adapters/sql/rows.h"
 #include "adapters/sql/session.h"
 #include "base/result.h"
 #include "domain/order.h"
@@ -32,6 +34,9 @@ struct OrderRow {
     }
     [[nodiscard]] Result<Order> order() const;
 };
+
+// Which of these ids are in the store: orders, or dead letters.
+[[nodiscard]] std::set<std::string> stored_among(Session& session, const Rows::Texts& ids);
 
 // Errc::not_found.
 [[nodiscard]] Result<Order> select_order(Session& session, const OrderId& id);

@@ -97,7 +97,8 @@ public:
     [[nodiscard]] Result<OrderPage> list_orders(SaleNo sale, const OrderFilter& filter,
                                                 const std::optional<OrderId>& after,
                                                 std::size_t limit) override;
-    [[nodiscard]] Result<Books> books(const std::optional<std::string>& sale) override;
+    [[nodiscard]] Result<Books> books(const std::optional<std::string>& sale,
+                                      std::span<const OrderId> asked = {}) override;
 
     // Dead letters by id, behind `after`, dropped ones too; at most `limit`.
     [[nodiscard]] Result<std::vector<DeadLetter>> dead_letters(const std::optional<OrderId>& after,

@@ -274,6 +274,18 @@ TEST_P(OrderStoreTest, NamesTheBuyersAboveTheLimit) {
     EXPECT_EQ(books->sales[0].per_user_limit_ever, 3);
 }
 
+TEST_P(OrderStoreTest, SaysInItsBooksWhichOrdersItHas) {
+    const ScratchStore file(GetParam());
+    const auto store = file.open_bound();
+    const SaleNo sale = add_sale(*store, "s", 100, 3);
+    ASSERT_TRUE(apply_next(*store, {order(sale, 1, 1), order(sale, 2, 1)}).has_value());
+    const OrderId first = order(sale, 1, 1).order;
+    const OrderId second = order(sale, 2, 1).order;
+    const std::vector<OrderId> asked = {second, order(sale, 3, 1).order, first, second};
+    EXPECT_EQ(store->books("s", asked)->stored, (std::set<OrderId>{first, second}));
+    EXPECT_TRUE(store->books({})->stored.empty());
+}
+
 TEST_P(OrderStoreTest, TellsItsConnections) {
     const ScratchStore file(GetParam());
     const auto store = file.open();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "adapters/sql/dead_letter_row.h"
+#include "adapters/sql/order_row.h"
 #include "adapters/sql/pool.h"
 #include "adapters/sql/sale_row.h"
 #include "adapters/sql/sql_text.h"
@@ -163,17 +164,12 @@ bool SqlOrderStore::Writer::is_valid(SaleBatch& sale, const LogRecord& record,
     return false;
 }
 
-// Which of them are in the store: orders, or dead letters.
 std::set<std::string> SqlOrderStore::Writer::stored_among(std::span<const LogRecord> records) {
     Rows::Texts wanted;
     for (const LogRecord& record : records) {
         if (record.kind == LogRecordKind::order) wanted.push_back(record.order.text());
     }
-    std::set<std::string> stored;
-    std::string id;
-    Rows::each(
-        session_, text::select_stored, "id", wanted, [&] { stored.insert(id); }, soci::into(id));
-    return stored;
+    return sql::stored_among(session_, wanted);
 }
 
 SqlOrderStore::Writer::Outcome SqlOrderStore::Writer::apply_bulk(std::span<const LogRecord> records,
