@@ -183,7 +183,7 @@ void Client::on_rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t code,
 Result<Client> Client::open(const Settings& settings, Role role, const Notice& notice,
                             FeedCallbacks callbacks) {
     Client client;
-    client.context_ = std::make_unique<Context>(Context{notice, level_max_of(role), callbacks});
+    client.context_.reset(new Context{notice, level_max_of(role), callbacks});
     std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf(rd_kafka_conf_new());
     rd_kafka_conf_set_log_cb(conf.get(), &Client::on_log);
     rd_kafka_conf_set_opaque(conf.get(), client.context_.get());
@@ -204,6 +204,13 @@ Result<Client> Client::open(const Settings& settings, Role role, const Notice& n
     }
     static_cast<void>(conf.release()); // it is the handle's now
     return client;
+}
+
+void Client::abandon() {
+    constexpr int kNothing = -1; // below LOG_EMERG
+    context_->level_max = kNothing;
+    static_cast<void>(handle_.release());
+    static_cast<void>(context_.release());
 }
 
 TopicHandle Client::topic(const std::string& name) const {

@@ -5,6 +5,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ public:
     [[nodiscard]] rd_kafka_t* get() const { return handle_.get(); }
     [[nodiscard]] TopicHandle topic(const std::string& name) const;
     [[nodiscard]] Queue new_queue() const { return Queue(rd_kafka_queue_new(handle_.get())); }
+    // It is never destroyed: its threads, silent from here on, end with the process.
+    void abandon();
 
 private:
     struct Close {
@@ -58,7 +61,7 @@ private:
     };
     struct Context { // librdkafka's opaque: at a fixed address, and outlives the handle
         Notice notice;
-        int level_max; // of librdkafka's log lines that become notices
+        std::atomic<int> level_max; // of librdkafka's log lines that become notices
         FeedCallbacks callbacks;
     };
 

@@ -13,6 +13,7 @@ constexpr Duration kCommitEvery{1'000};
 // process has to stop. Without it they move when the session ends.
 constexpr Duration kCloseMax{3'000};
 constexpr Duration kCloseLook{50};
+constexpr int kMendedIn = 0x020300ff; // see ~KafkaFeed
 
 Places one_place(const std::string& topic, LogPartition partition, LogPosition position) {
     Places places(rd_kafka_topic_partition_list_new(1));
@@ -68,7 +69,11 @@ Result<std::unique_ptr<KafkaFeed>> KafkaFeed::open(OpenOptions options, Position
 }
 
 KafkaFeed::~KafkaFeed() {
-    if (client_) close();
+    if (!client_) return;
+    close();
+    // Before 2.3.0 librdkafka aborts when it destroys a member that has joined its group and was
+    // never dealt anything: its broker went away just then (confluentinc/librdkafka issue 4312).
+    if (!was_dealt_ && rd_kafka_version() < kMendedIn) client_->abandon();
 }
 
 void KafkaFeed::notice(const std::string& text) const {
@@ -79,6 +84,7 @@ void KafkaFeed::on_rebalance(rd_kafka_t* handle, rd_kafka_resp_err_t code,
                              rd_kafka_topic_partition_list_t* places, void* self) {
     auto& feed = *static_cast<KafkaFeed*>(self);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        feed.was_dealt_ = true;
         feed.gain(places);
     } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
         feed.lose(places);

@@ -79,6 +79,7 @@ private:
     LogPartition turn_;           // whose records were handed out last
     std::optional<Error> broken_; // what stands against reading on, until a rewind
     std::optional<Deadline> commit_at_;
+    bool was_dealt_ = false; // partitions, or none of them, by the group's coordinator
     std::atomic<bool> is_woken_{false};
 };
 

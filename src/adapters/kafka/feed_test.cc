@@ -208,6 +208,24 @@ TEST_F(FeedTest, SaysThatTheStoreIsOutsideTheLog) {
     EXPECT_FALSE(feed->next(100, Duration(0))) << "it goes on saying so";
 }
 
+// A writer that is stopped when it has joined the group and not been dealt anything yet: librdkafka
+// 2.0.2 ended the process by an assertion.
+TEST_F(FeedTest, LeavesAGroupThatNeverDealtItAnything) {
+    for (int i = 0; i < 1'000; ++i) {
+        rd_kafka_mock_push_request_errors(cluster.get(), kSyncGroupRequest, 1,
+                                          RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
+    }
+    auto feed = opened_feed(cluster.options(), positions);
+    ASSERT_NE(feed, nullptr);
+    // The mock lets the first member wait 3 s before it answers its join.
+    for (const Deadline joined(Duration(4'500)); !joined.has_passed();) {
+        EXPECT_TRUE(feed->next(1, Duration(50)));
+    }
+    EXPECT_EQ(feed->partitions_held(), 0U);
+    feed.reset();
+    EXPECT_TRUE(transport->is_up()) << "and so are we";
+}
+
 TEST_F(FeedTest, GoesOnByItselfWhenTheBrokerIsBack) {
     auto feed = opened_feed(cluster.options(), positions);
     ASSERT_NE(feed, nullptr);

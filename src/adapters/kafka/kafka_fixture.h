@@ -72,6 +72,7 @@ private:
 
 // The protocol's numbers of the requests that the tests make fail.
 inline constexpr std::int16_t kProduceRequest = 0;
+inline constexpr std::int16_t kSyncGroupRequest = 14;
 
 // The real broker's address; empty: there is none.
 inline std::string real_brokers() {
