@@ -1,6 +1,7 @@
 // For tests: one process's engine in this process, wired as assembly.cc does it, on the real log,
 // store and inventory in a folder of the test's. The next one on the same folder is a restart; one
-// on a copy of the folder, taken while this one works, is what a crash leaves. Used by one thread.
+// on a copy of the folder, taken while this one works, is what a crash leaves. It gives nothing up
+// because the machine is slow. Used by one thread.
 #pragma once
 
 #include <array>
@@ -82,6 +83,7 @@ public:
         sqlite::OrderLogOptions logged;
         logged.folder = folder;
         logged.lag_max = 100'000;
+        logged.durable_wait = kLong;
         logged.new_log_id = "log-1";
         logged.is_expected = !binding.log_id.empty();
         log = need(sqlite::SqliteOrderLog::open(logged, cores, wall_clock, fatal()), "opening");
@@ -176,6 +178,7 @@ private:
         Lifecycle::Options living;
         living.on_fatal = fatal();
         living.tally = &tally;
+        living.answer_wait = living.release_wait = kLong;
         lifecycle = std::make_unique<Lifecycle>(cores, *store, inventory, clock, std::move(living));
         const PurchaseService::Parts buying{clock, inventory, *log, limiter};
         for (std::uint16_t i = 0; i < kCores; ++i) {

@@ -98,6 +98,7 @@ public:
         case Kind::rebuild: {
             const auto rebuilt = flight.rebuilt.get();
             if (!rebuilt) RC_FAIL("the rebuild failed: " + rebuilt.error().message());
+            is_unsure_ = true; // what expired meanwhile may still wait for a sweep
             return;
         }
         case Kind::pass_time:

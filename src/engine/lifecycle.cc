@@ -25,16 +25,10 @@ constexpr std::size_t kReleasedMax = 20'000;
 constexpr std::size_t kSweepRows = 2'000;
 // Released in one turn of the sale's core: some 0.3 ms.
 constexpr std::size_t kReleaseTurn = 1'000;
-// An inventory that is slower than this is away: what it is owed stays in its rows for a sweep, and
-// payments do not wait for it any longer.
-constexpr std::chrono::milliseconds kReleaseWait{1'000};
 constexpr std::int64_t kReleasePauseNs = 1'000'000'000;
 // What is due by this process's clock may not be due by the store's yet.
 constexpr Duration kDuePauseMin{5};
 constexpr Duration kBackoff{100};
-
-// Buyers and shops wait no longer than this for the store (contract.md section 3).
-constexpr std::chrono::seconds kAnswerWait{2};
 
 using Steady = std::chrono::steady_clock;
 using Timer = boost::asio::basic_waitable_timer<Steady, boost::asio::wait_traits<Steady>, Executor>;
@@ -119,7 +113,7 @@ Task<Result<Lifecycle::Change>> Lifecycle::change(OrderChange change) {
     const auto asked = std::make_shared<Asked>(std::move(change), home);
     auto keep = [this, asked](Resume<Result<Change>> resume) {
         asked->resume = std::move(resume);
-        asked->timer->expires_after(kAnswerWait);
+        asked->timer->expires_after(options_.answer_wait);
         asked->timer->async_wait([asked](const boost::system::error_code& error) {
             if (error || !asked->resume) return;
             asked->is_given_up = true;
@@ -326,7 +320,7 @@ bool Lifecycle::release(const SaleTerms& terms, const GiveBack& each) {
             call->is_released.set_value(done.has_value());
         };
         boost::asio::co_spawn(cores_.at(0).executor(), std::move(turn), rethrow);
-        if (is_released.wait_for(kReleaseWait) != std::future_status::ready) {
+        if (is_released.wait_for(options_.release_wait) != std::future_status::ready) {
             release_again_ns_ = clock_.steady_ns() + kReleasePauseNs;
             return false;
         }

@@ -36,6 +36,11 @@ public:
         std::size_t waiting_max = 10'000; // changes that wait; one more is refused
         std::size_t batch_max = 1'000;    // changes a transaction
         std::size_t expire_max = 2'000;   // orders that expire in a transaction
+        // Buyers and shops wait no longer than this for the store (contract.md section 3).
+        Duration answer_wait{2'000};
+        // An inventory that is slower than this is away: what it is owed stays in its rows for a
+        // sweep, and payments do not wait for it any longer.
+        Duration release_wait{1'000};
         // Called on the lifecycle's thread when the store is lost for good; should end the process.
         std::function<void(const Error&)> on_fatal;
         OrderTally* tally = nullptr; // told of every change
@@ -59,9 +64,9 @@ public:
     // Finishes the batch at hand, refuses what waits. The cores must still run.
     void stop();
 
-    // Any core. Asks the store for one change and waits for its word, two seconds at most.
-    // Errc::unavailable when too many wait or the store is down; after the two seconds, too, and
-    // then a change that was under way may still happen.
+    // Any core. Asks the store for one change and waits for its word, `answer_wait` at most.
+    // Errc::unavailable when too many wait or the store is down; after that wait, too, and then a
+    // change that was under way may still happen.
     Task<Result<Change>> change(OrderChange change);
     // Something may be due earlier than was thought: a clock was set.
     void look_again();

@@ -170,8 +170,8 @@ TEST_F(HttpServer, AnswersAClientThatHasFinishedSending) {
 }
 
 TEST_F(HttpServer, GivesUpOnClientsThatDoNotFinishARequest) {
-    options_.header_timeout = milliseconds(100);
-    options_.body_timeout = milliseconds(100);
+    options_.header_timeout = milliseconds(1'000);
+    options_.body_timeout = milliseconds(1'000);
     start();
     Client nothing(server_->port());
     Client header(server_->port());

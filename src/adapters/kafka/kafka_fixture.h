@@ -274,9 +274,10 @@ inline bool step(KafkaFeed& feed, FakePositions& positions, Duration wait_max = 
     return true;
 }
 
-// Until `predicate` holds, looked at every few milliseconds.
+// Until `predicate` holds, looked at every few milliseconds. A group that is dealt anew may wait
+// for a session of the mock cluster to end, which alone takes most of kTestWait.
 template <class Predicate> bool eventually(const Predicate& predicate) {
-    const Deadline deadline(kTestWait);
+    const Deadline deadline(4 * kTestWait);
     std::mutex mutex;
     std::condition_variable never;
     while (!predicate()) {

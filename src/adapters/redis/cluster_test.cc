@@ -91,7 +91,7 @@ TEST_F(RedisCluster, FollowsASlotWhileItMovesAndAfterwards) {
     const Script script("return redis.call('INCR', KEYS[1])");
     EXPECT_EQ(client.run(script, {there}, {}), "3") << "a script whose text is not there yet, too";
     // Two keys in two places: nobody can serve them, and no call waits for ever.
-    EXPECT_THAT(client.ask({"MGET", here, there}, here, Duration(300)), HasSubstr("TRYAGAIN"));
+    EXPECT_THAT(client.ask({"MGET", here, there}, here, Duration(3'000)), HasSubstr("TRYAGAIN"));
 
     // The rest of the move happens while calls go on.
     std::vector<std::future<Result<Reply>>> calls;

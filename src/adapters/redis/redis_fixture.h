@@ -13,8 +13,10 @@
 #include <hiredis/hiredis.h>
 #include <memory>
 #include <netinet/in.h>
+#include <random>
 #include <string>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -51,19 +53,35 @@ inline bool has_redis_server() {
     return has;
 }
 
+// A port of 127.0.0.1 that stays this process's until it ends, whether a server listens on it or
+// not: of two tests that run at the same time, neither gets the other's. Below the range of
+// outgoing connections, and beside the ranges of tests/harness and tools/engines.
 inline std::uint16_t free_port() {
-    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    std::uint16_t port = 0;
-    if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-        ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
-        port = ntohs(address.sin_port);
+    constexpr int kLowest = 10'000;
+    constexpr int kCount = 8'000;
+    std::random_device random;
+    for (int tries = 0; tries < 1'000; ++tries) {
+        const auto port = static_cast<std::uint16_t>(kLowest + random() % kCount);
+        // The lock: a name among Linux's abstract sockets, which ends with its process.
+        const int lock = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_un name{};
+        name.sun_family = AF_UNIX;
+        const std::string text = "doorbuster-test-port-" + std::to_string(port);
+        text.copy(&name.sun_path[1], text.size());
+        const bool is_ours = ::bind(lock, reinterpret_cast<sockaddr*>(&name), sizeof(name)) == 0;
+        const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.sin_port = htons(port);
+        const bool is_free =
+            is_ours && ::bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+        ::close(probe);
+        if (is_free) return port; // and the lock stays open
+        ::close(lock);
     }
-    ::close(fd);
-    return port;
+    ADD_FAILURE() << "no port is free";
+    return 0;
 }
 
 class Folder {

@@ -21,9 +21,6 @@ constexpr int kCheckpointPages = 2'000;
 // Prune when this much has been stored: rarely enough to cost nothing, often enough that the file
 // stays small (a quarter of a million records are about 25 MB).
 constexpr std::uint64_t kPruneEveryRecords = 65'536;
-// How long a purchase waits for its commit before its buyer hears 503. A healthy commit takes a
-// millisecond; five seconds pass only when the disk is full or hangs.
-constexpr std::int64_t kDurableWaitNsMax = 5'000'000'000;
 constexpr auto kSweepEvery = std::chrono::milliseconds(250);
 constexpr auto kStallPause = std::chrono::milliseconds(200); // between tries on a full disk
 
@@ -242,11 +239,12 @@ Task<Step<void>> SqliteOrderLog::durable(LogPosition position) {
     const std::size_t core = here();
     auto keep = [this, position, core](Resume<bool> resume) {
         CoreWaiters& here = *waiters_[core];
+        const std::int64_t until_ns =
+            clock_.steady_ns() + std::chrono::nanoseconds(options_.durable_wait).count();
         // Nearly always the last one; a wait for an older position may come later.
         auto at = here.waiters.end();
         while (at != here.waiters.begin() && std::prev(at)->position > position.get()) --at;
-        here.waiters.insert(
-            at, Waiter{position.get(), clock_.steady_ns() + kDurableWaitNsMax, std::move(resume)});
+        here.waiters.insert(at, Waiter{position.get(), until_ns, std::move(resume)});
         here.count.fetch_add(1);
         // The commit may have been between our look and our place in the queue.
         if (is_durable(position)) {

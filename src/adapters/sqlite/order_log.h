@@ -37,6 +37,9 @@ struct OrderLogOptions {
     std::uint64_t lag_max = 0; // records enqueued but not in the store; past it enqueue refuses
     std::string new_log_id;    // random, used if the log is new
     bool is_expected = false;  // the store names a log: a new one cannot be it
+    // How long a purchase waits for its commit before its buyer hears 503. A healthy commit takes a
+    // millisecond; five seconds pass only when the disk is full or hangs.
+    Duration durable_wait{5'000};
 };
 
 class SqliteOrderLog final : public OrderLog, public OrderLogReader {

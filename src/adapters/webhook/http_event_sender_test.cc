@@ -286,7 +286,7 @@ TEST(HttpEventSender, KeepsAtMostFourConnections) {
 
 TEST(HttpEventSender, GivesUpOnASilentReceiver) {
     Receiver receiver([](Peer& peer, int) { peer.wait_for_close(); });
-    const SendResult result = Sender(receiver.url(), Duration(100)).send();
+    const SendResult result = Sender(receiver.url(), Duration(2'000)).send();
     EXPECT_EQ(result.kind, Kind::failed);
     EXPECT_EQ(result.detail, "timed out waiting for the answer");
 }
@@ -313,7 +313,7 @@ TEST(HttpEventSender, CountsADeliveryWhoseBodyNeverEnds) {
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
         peer.wait_for_close();
     });
-    EXPECT_EQ(Sender(receiver.url(), Duration(300)).send().kind, Kind::delivered);
+    EXPECT_EQ(Sender(receiver.url(), Duration(2'000)).send().kind, Kind::delivered);
 }
 
 TEST(HttpEventSender, SaysThatNobodyListens) {
@@ -487,7 +487,8 @@ TEST(HttpEventSender, FailsOnAPlainReceiverBehindAnHttpsUrl) {
 TEST(HttpEventSender, GivesUpOnATlsHandshakeThatDoesNotCome) {
     Receiver receiver([](Peer& peer, int) { peer.wait_for_close(); });
     const SendResult result =
-        Sender("https://127.0.0.1:" + std::to_string(receiver.port()) + "/", Duration(100)).send();
+        Sender("https://127.0.0.1:" + std::to_string(receiver.port()) + "/", Duration(2'000))
+            .send();
     EXPECT_EQ(result.detail, "timed out in the TLS handshake");
 }
 

@@ -297,12 +297,12 @@ TEST(Load, DoesNotWaitForeverForAnAnswer) {
         if (request.number == 10) answer.how = How::silence;
     });
     LoadOptions options = options_for(shop);
-    options.timeout = Duration(200);
+    options.timeout = Duration(2'000);
     const LoadReport report = run(options);
-    EXPECT_EQ(errors(report, LoadErrorKind::timeout), 1U) << to_json(report);
+    EXPECT_GE(errors(report, LoadErrorKind::timeout), 1U) << to_json(report);
     EXPECT_EQ(report.attempts, 600U);
     ASSERT_TRUE(report.latency);
-    EXPECT_GE(report.latency->max, 200.0);
+    EXPECT_GE(report.latency->max, 2'000.0);
 }
 
 TEST(Load, OpenLoopKeepsToItsScheduleAndCountsAStallForAllWhoWereDue) {
