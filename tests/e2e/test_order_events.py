@@ -40,7 +40,7 @@ def test_an_order_without_a_payment_step_ends_confirmed(server):
 
 @pytest.mark.parametrize("end", ["paid", "cancelled", "expired"])
 def test_the_stream_of_an_order_to_be_paid_stays_until_its_end(server, end):
-    timeout_s = 2 if end == "expired" else LONG_S
+    timeout_s = 10 if end == "expired" else LONG_S
     sale = server.create_sale(1, payment_timeout_s=timeout_s)
     user = fresh_name("buyer")
     order = server.bought(sale, user)["order_id"]

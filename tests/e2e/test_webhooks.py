@@ -213,7 +213,8 @@ def test_an_endpoint_that_is_gone_is_disabled_and_comes_back_by_command(make_ser
     receiver.behave(410)
     bought = buy_some(server, 3)
     eventually(lambda: endpoint_of(server, receiver)["state"] == "disabled", "it is disabled")
-    assert f"doorbuster webhook replay {receiver.url}" in server.output()
+    eventually(lambda: f"doorbuster webhook replay {receiver.url}" in server.output(),
+               "the log says how to bring it back")
     assert receiver.secret not in server.output()
     shown = endpoint_of(server, receiver)
     assert "410" in shown["reason"] and shown["delivered"] == 0, shown
@@ -313,7 +314,7 @@ def test_without_endpoints_the_lists_are_empty(server):
 
 
 def test_metrics_count_deliveries(make_server, receiver):
-    server = make_server(config=settings(receiver.endpoint()))
+    server = make_server(config=settings(receiver.endpoint(), timeout_s=20))
     receiver.script(Answer(status=500))
     bought = buy_some(server, 5)
     receiver.wait_for_ids(confirmed_ids(bought))

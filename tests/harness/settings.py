@@ -16,7 +16,8 @@ SLOW = os.environ.get("DOORBUSTER_SLOW", "0") not in ("", "0")
 # long a hanging server takes to be called hanging; no test measures speed with them.
 BOUND_S = 300.0 if SLOW else 60.0
 READY_S = 300.0 if SLOW else 60.0
-SHUTDOWN_S = 100.0 if SLOW else 10.0  # the contract promises 10 s; sanitizers get tenfold
+# The contract promises 10 s; a machine of CI, shared as it is, gets more, and sanitizers tenfold.
+SHUTDOWN_S = 100.0 if SLOW else 30.0 if os.environ.get("CI") == "true" else 10.0
 LOAD_S = 900.0 if SLOW else 180.0
 
 
