@@ -527,6 +527,25 @@ void RequestParser::join_chunks(char* data, std::size_t& size) {
     }
 }
 
+std::string_view RequestParser::request_id(const char* data, std::size_t size) const {
+    constexpr std::string_view kName = "x-request-id:";
+    const std::size_t end = header_end_ > 0 ? header_end_ : size;
+    std::string_view rest(data + start_, end - start_);
+    std::string_view id;
+    bool is_seen = false;
+    // Whole lines only: a part of an id is another id. An empty one ends the headers.
+    for (std::size_t at = rest.find("\r\n"); at != std::string_view::npos && at > 0;
+         at = rest.find("\r\n")) {
+        const std::string_view line = rest.substr(0, at);
+        rest.remove_prefix(at + 2);
+        if (!equals_ignoring_case(line.substr(0, kName.size()), kName)) continue;
+        if (std::exchange(is_seen, true)) return {}; // as of a request that can be read
+        id = line.substr(std::min(line.find_first_not_of(" \t", kName.size()), line.size()));
+        id = id.substr(0, id.find_last_not_of(" \t") + 1);
+    }
+    return is_usable_request_id(id) ? id : std::string_view();
+}
+
 void RequestParser::fill(Request& request, const char* data) const {
     const auto value = [data](const Once& header) { return header.value.in(data); };
     request.method = method_;

@@ -47,6 +47,9 @@ public:
 
     // After need_body: the client waits for "100 Continue" and has sent nothing of the body.
     [[nodiscard]] bool awaits_continue() const { return expects_continue_ && !body_begun_; }
+    // At any time: the usable X-Request-Id among the header lines that are in `data`, even where
+    // the request cannot be read; empty without one.
+    [[nodiscard]] std::string_view request_id(const char* data, std::size_t size) const;
     // After failed; goes to Handler::protocol_error as long as `data` is there.
     [[nodiscard]] const ParseFailure& failure() const { return failure_; }
     // After need_body or complete.
