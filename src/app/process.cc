@@ -22,6 +22,9 @@ constexpr std::chrono::milliseconds kLastWordsMax{1'000};
 constexpr std::chrono::milliseconds kStopMax{9'500};
 // Between two attempts to reach what a process needs to start.
 constexpr std::chrono::milliseconds kOpenAgain{500};
+// `timeout`, a terminal and some supervisors signal the process and then its group: one wish, told
+// twice.
+constexpr std::chrono::milliseconds kSameWish{200};
 constexpr int kTriesAWord = 10; // attempts for each line that says that it still waits
 
 // Past the log's queue, for which nobody waits any more, and only if somebody reads.
@@ -80,6 +83,11 @@ void stop_at_once(const Error& error) {
 
 void begin_to_stop(const StopSignals& signals) {
     std::thread([signals] {
+        using Steady = std::chrono::steady_clock;
+        const auto until = Steady::now() + kSameWish;
+        for (auto left = until - Steady::now(); left > left.zero(); left = until - Steady::now()) {
+            static_cast<void>(signals.wait(std::chrono::ceil<std::chrono::milliseconds>(left)));
+        }
         signals.wait();
         say_at_once("doorbuster: second signal: exiting at once, with requests in flight\n");
         std::_Exit(kExitSecondSignal);

@@ -2,12 +2,14 @@
 
 import json
 import signal
+import subprocess
 
 import pytest
 
 from harness import contract
-from harness.settings import SHUTDOWN_S, scaled
+from harness.settings import BINARY, BOUND_S, SHUTDOWN_S, clean_environment, scaled
 from harness.swarm import Swarm
+from harness.waiting import eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -68,6 +70,38 @@ def test_idle_and_half_sent_connections_do_not_delay_the_end(make_server):
     finally:
         for connection in (*idle, *half):
             connection.close()
+
+
+def test_an_echo_of_the_signal_is_no_second_one(make_server):
+    """`timeout`, or a terminal and a script, signal the process and its group: one wish."""
+    server = make_server()
+    sale = server.create_sale(5)
+    server.bought(sale, "buyer")
+    for _ in range(5):
+        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SHUTDOWN_S) == 0, server.output()
+        server.check_output()
+        server.start()
+    contract.check_audit(server.audit(sale), sold=1)
+
+
+def test_an_echo_of_the_signal_leaves_a_load_run_its_report(make_server):
+    server = make_server()
+    sale = server.create_sale(1_000_000)
+    command = [str(BINARY), "load", "--url", server.url, "--sale", sale, "--rate", "200",
+               "--buyers", "1000000", "--json"]
+    for turn in range(3):
+        begun = [*command, "--user-prefix", f"turn-{turn}-"]
+        sold = server.audit(sale)["sold"]
+        with subprocess.Popen(begun, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=clean_environment()) as load:
+            eventually(lambda sold=sold: server.audit(sale)["sold"] > sold, "it has begun")
+            load.send_signal(signal.SIGINT)
+            load.send_signal(signal.SIGTERM)
+            report, errors = load.communicate(timeout=BOUND_S)
+        assert json.loads(report)["accepted"] > 0, errors
+        assert b"second signal" not in errors, errors
 
 
 def test_a_signal_during_the_start_ends_cleanly(make_server):
