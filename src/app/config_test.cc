@@ -207,10 +207,20 @@ TEST(Config, SaysWhatWasGivenWhatIsAllowedAndWhere) {
               "as 10.0.0.0/8 (shop.toml:2)");
 }
 
+TEST(Config, TakesATextForAList) {
+    const ConfigReading reading = read_text("[kafka]\nbrokers = \"k1:9092, k2:9092\"\n"
+                                            "[server]\ntrusted_proxies = \"10.0.0.1\"\n");
+    EXPECT_TRUE(reading.errors.empty());
+    EXPECT_EQ(reading.config.kafka.brokers, (std::vector<std::string>{"k1:9092", "k2:9092"}));
+    EXPECT_EQ(reading.config.server.trusted_proxies, std::vector<std::string>{"10.0.0.1"});
+    EXPECT_EQ(errors_of("[kafka]\nbrokers = \"k1:9092,k2\"\n"),
+              "kafka.brokers: \"k2\" is not HOST:PORT (shop.toml:2)");
+}
+
 TEST(Config, RefusesWrongTypes) {
     for (const std::string_view text :
          {"[server]\nthreads = 1.5\n", "[server]\nlisten = 8080\n", "[server]\ndata = \"\"\n",
-          "[server]\ntrusted_proxies = \"10.0.0.1\"\n", "[server]\nidle_timeout_s = nan\n",
+          "[server]\ntrusted_proxies = 10\n", "[server]\nidle_timeout_s = nan\n",
           "[limits]\nper_second = inf\n", "[limits]\nper_second = -1\n",
           "[kafka]\nproperties = 1\n", "[webhooks]\nendpoints = [{link = \"x\"}]\n",
           "[webhooks]\nendpoints = [{url = \"ftp://x\"}]\n", "server = 1\n",

@@ -120,6 +120,8 @@ ConvertedValue convert_node(const ConfigKey& key, const toml::node& node) {
         break;
     case KeyType::list:
         if (const auto* array = node.as_array()) return list_of(*array);
+        // One text is a list of one, or of several with commas: Kafka's own tools write brokers so.
+        if (const auto* text = node.as_string()) return convert_text(key, text->get());
         break;
     case KeyType::properties:
         if (const auto* table = node.as_table()) {

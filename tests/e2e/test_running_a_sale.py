@@ -445,3 +445,4 @@ def test_orders_are_listed_by_what_became_of_them(server):
                 [order for order in sorted(made) if made[order] == status]
     assert len(server.list_all(path, user_id="buyer-1", status="paid")) == 1
     assert server.list_all(path, user_id="buyer-1", status="cancelled") == []
+    assert server.list_all(path, user_id="", status="") == server.list_all(path)

@@ -234,7 +234,7 @@ def test_the_bench_makes_a_page_where_it_was_built_with_one(tmp_path):
 
 def test_the_bench_says_what_does_not_fit(tmp_path):
     for arguments in (("--strategies", "pessimistic"), ("--rounds", "0"), ("--load", "none"),
-                      ("--store", "oracle://x")):
+                      ("--store", "oracle://x"), ("--strategies", "cached")):  # without a Redis
         result = run_command("bench", "stages", *arguments, folder=tmp_path)
         assert result.status == 2 and result.stderr, result
 

@@ -280,8 +280,8 @@ Task<Response> Api::list_orders(const Request& request, std::string_view id) {
     if (!query) co_return problem(query.error());
     const auto page = page_of(*query);
     if (!page) co_return problem(page.error());
-    OrderFilter filter;
-    if (const auto at = query->find("status"); at != query->end()) {
+    OrderFilter filter; // an empty one, as a form sends it, asks for nothing
+    if (const auto at = query->find("status"); at != query->end() && !at->second.empty()) {
         filter.status = parse_order_status(at->second);
         if (!filter.status) {
             const InvalidField wrong{
@@ -289,7 +289,9 @@ Task<Response> Api::list_orders(const Request& request, std::string_view id) {
             co_return problem(wrong);
         }
     }
-    if (const auto at = query->find("user_id"); at != query->end()) filter.user = at->second;
+    if (const auto at = query->find("user_id"); at != query->end() && !at->second.empty()) {
+        filter.user = at->second;
+    }
     std::optional<OrderId> after;
     if (!page->cursor.empty()) {
         after = OrderId::parse(page->cursor);

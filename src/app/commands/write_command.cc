@@ -1,13 +1,17 @@
 #include "app/commands/write_command.h"
 
 #include <CLI/CLI.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <memory>
+#include <ostream>
 #include <spdlog/spdlog.h>
 #include <string>
 
 #include "app/assembly.h"
 #include "app/kafka_log.h"
 #include "app/logging.h"
+#include "app/openapi.h"
 #include "app/process.h"
 #include "app/strategies.h"
 #include "engine/order_writer.h"
@@ -46,7 +50,8 @@ Result<void> open(const Config& config, WriterParts& parts) {
     return {};
 }
 
-int write(const Config& config) {
+// `running_out`: where to say that it is at work, as JSON; null: nowhere but in the log.
+int write(const Config& config, std::ostream* running_out) {
     const StopSignals signals; // before any thread is made, the logger's too
     set_up_logging(config.output);
     WriterParts parts;
@@ -58,6 +63,14 @@ int write(const Config& config) {
     if (*opened == Opened::stopped_before) return kExitDone;
     parts.writer->start();
     spdlog::info("writing orders of log {} to the order store", parts.feed->id());
+    if (running_out != nullptr) {
+        boost::json::object running;
+        running["log_id"] = parts.feed->id();
+        running["topic"] = config.kafka.topic;
+        running["group"] = config.kafka.group;
+        running["version"] = version();
+        *running_out << boost::json::serialize(running) << std::endl;
+    }
     signals.wait();
     spdlog::info("stopping: finishing the batch at hand");
     begin_to_stop(signals);
@@ -71,14 +84,21 @@ int write(const Config& config) {
 } // namespace
 
 void add_write_command(CLI::App& app, CommandContext& context) {
-    auto file = std::make_shared<std::string>();
+    struct Flags {
+        std::string config_file;
+        bool as_json = false;
+    };
+    auto flags = std::make_shared<Flags>();
     CLI::App* command = app.add_subcommand(
         "write", "Only the order writer: from the log in Kafka to the order store");
     command->footer("Example: doorbuster write --config shop.toml");
-    command->add_option("--config", *file, "Settings (docs/settings.md)")->type_name("FILE");
-    command->callback([file, &context] {
+    command->add_option("--config", flags->config_file, "Settings (docs/settings.md)")
+        ->type_name("FILE");
+    command->add_flag("--json", flags->as_json,
+                      "Once it is at work, print one JSON document: log_id, topic, group, version");
+    command->callback([flags, &context] {
         ConfigSources sources;
-        if (!file->empty()) sources.file = *file;
+        if (!flags->config_file.empty()) sources.file = flags->config_file;
         sources.environment = context.environment;
         sources.use = ConfigUse::reading; // it listens nowhere
         const auto config = load_config(sources);
@@ -93,7 +113,7 @@ void add_write_command(CLI::App& app, CommandContext& context) {
                                    "purchase.strategy queued has its order writer in `doorbuster "
                                    "serve`, which raises the counters in Redis"});
         }
-        context.exit_code = write(*config);
+        context.exit_code = write(*config, flags->as_json ? &context.out : nullptr);
     });
 }
 

@@ -158,6 +158,13 @@ Result<void> run_rounds(const Options& options, const std::vector<StrategyRow>& 
 Result<Report> run(const Options& options, const std::atomic<bool>& stop, const Sink& progress) {
     auto rows = chosen(options.strategies);
     if (!rows) return tl::make_unexpected(std::move(rows.error()));
+    const bool has_none = std::ranges::all_of(
+        *rows, [&](const StrategyRow& row) { return !why_left_out(row, options.engines).empty(); });
+    if (has_none) {
+        const StrategyRow& first = rows->front();
+        return fail(Errc::invalid, fmt::format("nothing is left to measure: {} {}", first.name,
+                                               why_left_out(first, options.engines)));
+    }
     Report report;
     report.head = result_head(options.version, options.command);
     report.rounds = options.rounds;
