@@ -17,6 +17,8 @@ namespace doorbuster {
 namespace {
 
 constexpr int kExitSecondSignal = 1;
+// GNU `timeout` and others signal a process and then its group: nobody asks twice this fast.
+constexpr std::chrono::milliseconds kSameSignal{200};
 constexpr std::chrono::milliseconds kLastWordsMax{1'000};
 // The contract's ten seconds, less what a process takes to end. What is durable by then is kept.
 constexpr std::chrono::milliseconds kStopMax{9'500};
@@ -79,8 +81,11 @@ void stop_at_once(const Error& error) {
 }
 
 void begin_to_stop(const StopSignals& signals) {
-    std::thread([signals] {
-        signals.wait();
+    const auto repeats_end = std::chrono::steady_clock::now() + kSameSignal;
+    std::thread([signals, repeats_end] {
+        do {
+            signals.wait();
+        } while (std::chrono::steady_clock::now() < repeats_end);
         say_at_once("doorbuster: second signal: exiting at once, with requests in flight\n");
         std::_Exit(kExitSecondSignal);
     }).detach();

@@ -2,12 +2,14 @@
 
 import json
 import signal
+import time
 
 import pytest
 
 from harness import contract
 from harness.settings import SHUTDOWN_S, scaled
 from harness.swarm import Swarm
+from harness.waiting import eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -47,6 +49,33 @@ def test_a_server_stopped_under_load_loses_nothing(make_server, number):
         contract.check_audit(server.audit(sale))
         user, order = next(iter(accepted.items()))
         assert contract.expect(server.buy(sale, user, None, user), 202) == order
+
+
+def test_a_signal_sent_twice_at_once_is_one(make_server):
+    for _ in range(5):  # GNU timeout signals its child, and then the group that the child is in
+        server = make_server()
+        sale = server.create_sale(5)
+        server.bought(sale, "buyer")
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SHUTDOWN_S) == 0, server.output()
+        assert "stopped" in server.output() and "second signal" not in server.output()
+
+
+def test_a_second_signal_exits_at_once(make_server):
+    server = make_server()
+    sale = server.create_sale(5)
+    with server.connect() as half:  # for this request a stop waits
+        half.send(server.purchase_bytes(sale, "half", 1)[:40])
+        server.call("GET", "/livez")  # by now the server has read it
+        asked = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        # Sooner it would be the first one's echo.
+        eventually(lambda: time.monotonic() > asked + 0.3, "0.3 s pass")
+        assert server.alive, server.output()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(2.0 if SHUTDOWN_S <= 10 else SHUTDOWN_S) == 1, server.output()
+    assert "second signal" in server.output()
 
 
 def test_a_stopped_server_accepts_nobody(make_server):
