@@ -226,18 +226,16 @@ const std::string& Reader::origin(std::string_view name) const {
 }
 
 // What a strategy is made of (app/strategies.h) is the default of what it needs; another choice
-// that was made is an error.
+// that was made is an error. The log's own default, written out, is none.
 void Reader::fit_strategy() {
     Config& config = reading_.config;
     const StrategyRow& row = strategy_of(config.purchase);
     const bool is_direct = row.log_step == LogStep::direct;
     const bool says_direct = config.log.backend == LogConfig::Backend::direct;
-    if (is_direct && !says_direct && !is_default("log.backend")) {
+    if (is_direct && config.log.backend == LogConfig::Backend::kafka) {
         error(fmt::format("purchase.strategy is {} ({}), which writes straight to the store, and "
-                          "log.backend is {} ({}): leave log.backend out, or set it to direct",
-                          row.name, origin("purchase.strategy"),
-                          config.log.backend == LogConfig::Backend::kafka ? "kafka" : "sqlite",
-                          origin("log.backend")));
+                          "log.backend is kafka ({}): leave log.backend out, or set it to direct",
+                          row.name, origin("purchase.strategy"), origin("log.backend")));
     }
     if (!is_direct && says_direct) {
         error(
@@ -245,7 +243,10 @@ void Reader::fit_strategy() {
                         "an order log: set log.backend to sqlite or kafka",
                         origin("log.backend"), row.name, origin("purchase.strategy")));
     }
-    if (is_direct && is_default("log.backend")) config.log.backend = LogConfig::Backend::direct;
+    if (is_direct && config.log.backend == LogConfig::Backend::sqlite) {
+        config.log.backend = LogConfig::Backend::direct;
+        reading_.origins[index_of(*find_config_key("log.backend"))] = kDefaultOrigin;
+    }
     if (is_direct && is_default("store.pool_size")) config.store.pool_size = kDirectPoolSize;
     if (row.stock_step == StockStep::looks_in_redis) {
         const bool has_redis = !config.redis.url.empty() || !config.redis.nodes.empty();

@@ -207,16 +207,6 @@ TEST(Config, SaysWhatWasGivenWhatIsAllowedAndWhere) {
               "as 10.0.0.0/8 (shop.toml:2)");
 }
 
-TEST(Config, TakesATextForAList) {
-    const ConfigReading reading = read_text("[kafka]\nbrokers = \"k1:9092, k2:9092\"\n"
-                                            "[server]\ntrusted_proxies = \"10.0.0.1\"\n");
-    EXPECT_TRUE(reading.errors.empty());
-    EXPECT_EQ(reading.config.kafka.brokers, (std::vector<std::string>{"k1:9092", "k2:9092"}));
-    EXPECT_EQ(reading.config.server.trusted_proxies, std::vector<std::string>{"10.0.0.1"});
-    EXPECT_EQ(errors_of("[kafka]\nbrokers = \"k1:9092,k2\"\n"),
-              "kafka.brokers: \"k2\" is not HOST:PORT (shop.toml:2)");
-}
-
 TEST(Config, RefusesWrongTypes) {
     for (const std::string_view text :
          {"[server]\nthreads = 1.5\n", "[server]\nlisten = 8080\n", "[server]\ndata = \"\"\n",
@@ -227,6 +217,37 @@ TEST(Config, RefusesWrongTypes) {
           "[store]\nurl = \"oracle://x\"\n", "[identity]\njwt_keys = [1]\n"}) {
         EXPECT_FALSE(read_text(text).errors.empty()) << text;
     }
+}
+
+TEST(Config, TakesATextForAListOfOneOrMore) {
+    const auto reading = read_text(R"(
+[server]
+trusted_proxies = "10.0.0.1"
+[redis]
+nodes = "a:1, b:2"
+[kafka]
+brokers = "[::1]:9092"
+[identity]
+jwt_keys = '{"kty":"oct","k":"a,b"}'
+[[webhooks.endpoints]]
+url = "https://a/"
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+events = "order.paid, order.expired"
+)");
+    ASSERT_TRUE(reading.errors.empty()) << reading.errors.front();
+    const Config& config = reading.config;
+    EXPECT_EQ(config.server.trusted_proxies, std::vector<std::string>{"10.0.0.1"});
+    EXPECT_EQ(config.redis.nodes, (std::vector<std::string>{"a:1", "b:2"}));
+    EXPECT_EQ(config.kafka.brokers, std::vector<std::string>{"[::1]:9092"});
+    EXPECT_EQ(config.identity.jwt_keys, std::vector<std::string>{R"({"kty":"oct","k":"a,b"})"});
+    EXPECT_EQ(config.webhooks.endpoints.at(0).events,
+              (std::vector<std::string>{"order.paid", "order.expired"}));
+    EXPECT_EQ(errors_of("[kafka]\nbrokers = \"a:1,b\"\n"),
+              "kafka.brokers: \"b\" is not HOST:PORT (shop.toml:2)");
+    EXPECT_EQ(errors_of("[redis]\nnodes = 1\n"),
+              "redis.nodes: 1 is not a list, each item HOST:PORT (shop.toml:2)");
+    EXPECT_EQ(errors_of("[identity]\njwt_audience = [\"shop\"]\n"),
+              "identity.jwt_audience: [ 'shop' ] is not a text (shop.toml:2)");
 }
 
 TEST(Config, ReportsSeveralErrorsTogether) {
@@ -346,6 +367,10 @@ TEST(Config, AStrategyThatWritesStraightToTheStoreNeedsNoLogAndTwentyConnections
                                   "[log]\nbackend = \"direct\"\n");
     EXPECT_TRUE(chosen.errors.empty());
     EXPECT_EQ(chosen.config.store.pool_size, 7);
+    const auto written_out =
+        read_text("[purchase]\nstrategy = \"naive\"\n[log]\nbackend = \"sqlite\"\n");
+    EXPECT_TRUE(written_out.errors.empty());
+    EXPECT_EQ(written_out.config.log.backend, LogConfig::Backend::direct);
     const auto ours = read_text("");
     EXPECT_EQ(ours.config.log.backend, LogConfig::Backend::sqlite);
     EXPECT_EQ(ours.config.store.pool_size, 4);
@@ -361,9 +386,10 @@ TEST(Config, AStrategyThatLooksInRedisCountsNothingInMemory) {
 }
 
 TEST(Config, SaysWhichPartsDoNotGoWithAStrategy) {
-    EXPECT_EQ(errors_of("[purchase]\nstrategy = \"naive\"\n[log]\nbackend = \"sqlite\"\n"),
+    EXPECT_EQ(errors_of("[purchase]\nstrategy = \"naive\"\n[log]\nbackend = \"kafka\"\n[kafka]\n"
+                        "brokers = [\"k:1\"]\n"),
               "purchase.strategy is naive (shop.toml:2), which writes straight to the store, and "
-              "log.backend is sqlite (shop.toml:4): leave log.backend out, or set it to direct");
+              "log.backend is kafka (shop.toml:4): leave log.backend out, or set it to direct");
     EXPECT_EQ(errors_of("[log]\nbackend = \"direct\"\n"),
               "log.backend is direct (shop.toml:2) and purchase.strategy is reserve (default), "
               "which needs an order log: set log.backend to sqlite or kafka");

@@ -29,6 +29,8 @@ std::string given_text(const toml::node& node) {
     return shortened(std::move(out).str());
 }
 
+ConvertedValue convert_toml_text(const ConfigKey& key, std::string_view text);
+
 ConvertedValue choice_of(const ConfigKey& key, std::string_view text) {
     const auto found = std::ranges::find(key.rules.choices, text);
     if (found == key.rules.choices.end()) {
@@ -55,6 +57,16 @@ bool flatten(const toml::table& table, const std::string& prefix,
     return true;
 }
 
+std::vector<std::string> split_at_commas(std::string_view text) {
+    std::vector<std::string> out;
+    while (!text.empty()) {
+        const std::size_t comma = text.find(',');
+        out.emplace_back(trimmed(text.substr(0, comma)));
+        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+    }
+    return out;
+}
+
 std::optional<WebhookEndpoint> endpoint_of(const toml::node& node) {
     const auto* table = node.as_table();
     if (table == nullptr) return std::nullopt;
@@ -66,6 +78,8 @@ std::optional<WebhookEndpoint> endpoint_of(const toml::node& node) {
             endpoint.url = text->get();
         } else if (name == "secret" && text != nullptr) {
             endpoint.secret = text->get();
+        } else if (name == "events" && text != nullptr) {
+            endpoint.events = split_at_commas(text->get());
         } else if (name == "events" && list != nullptr) {
             for (const toml::node& event : *list) {
                 if (!event.is_string()) return std::nullopt;
@@ -85,6 +99,13 @@ ConvertedValue list_of(const toml::array& array) {
         out.push_back(item.as_string()->get());
     }
     return out;
+}
+
+// "a, b" or a TOML array. A JWK is JSON, with commas of its own: one item.
+ConvertedValue list_of_text(const ConfigKey& key, std::string_view text) {
+    if (text.starts_with('{')) return std::vector{std::string(text)};
+    const bool is_array = text.starts_with('[') && text.ends_with(']'); // no address "[::1]:9092"
+    return is_array ? convert_toml_text(key, text) : ConvertedValue(split_at_commas(text));
 }
 
 ConvertedValue endpoints_of(const toml::array& array) {
@@ -120,8 +141,7 @@ ConvertedValue convert_node(const ConfigKey& key, const toml::node& node) {
         break;
     case KeyType::list:
         if (const auto* array = node.as_array()) return list_of(*array);
-        // One text is a list of one, or of several with commas: Kafka's own tools write brokers so.
-        if (const auto* text = node.as_string()) return convert_text(key, text->get());
+        if (const auto* text = node.as_string()) return list_of_text(key, trimmed(text->get()));
         break;
     case KeyType::properties:
         if (const auto* table = node.as_table()) {
@@ -148,19 +168,6 @@ ConvertedValue convert_toml_text(const ConfigKey& key, std::string_view text) {
     }
 }
 
-// "a, b" or a TOML array. A JWK is JSON, with commas of its own: one item.
-ConvertedValue convert_list_text(const ConfigKey& key, std::string_view text) {
-    if (text.starts_with('[')) return convert_toml_text(key, text);
-    if (text.starts_with('{')) return std::vector{std::string(text)};
-    std::vector<std::string> out;
-    while (!text.empty()) {
-        const std::size_t comma = text.find(',');
-        out.emplace_back(trimmed(text.substr(0, comma)));
-        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
-    }
-    return out;
-}
-
 } // namespace
 
 ConvertedValue convert_text(const ConfigKey& key, std::string_view raw) {
@@ -183,7 +190,7 @@ ConvertedValue convert_text(const ConfigKey& key, std::string_view raw) {
         if (text == "true" || text == "false") return text == "true";
         break;
     case KeyType::choice: return choice_of(key, text);
-    case KeyType::list: return convert_list_text(key, text);
+    case KeyType::list: return list_of_text(key, text);
     case KeyType::properties:
     case KeyType::endpoints: return convert_toml_text(key, text);
     }

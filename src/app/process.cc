@@ -17,14 +17,13 @@ namespace doorbuster {
 namespace {
 
 constexpr int kExitSecondSignal = 1;
+// GNU `timeout` and others signal a process and then its group: nobody asks twice this fast.
+constexpr std::chrono::milliseconds kSameSignal{200};
 constexpr std::chrono::milliseconds kLastWordsMax{1'000};
 // The contract's ten seconds, less what a process takes to end. What is durable by then is kept.
 constexpr std::chrono::milliseconds kStopMax{9'500};
 // Between two attempts to reach what a process needs to start.
 constexpr std::chrono::milliseconds kOpenAgain{500};
-// `timeout`, a terminal and some supervisors signal the process and then its group: one wish, told
-// twice.
-constexpr std::chrono::milliseconds kSameWish{200};
 constexpr int kTriesAWord = 10; // attempts for each line that says that it still waits
 
 // Past the log's queue, for which nobody waits any more, and only if somebody reads.
@@ -82,13 +81,11 @@ void stop_at_once(const Error& error) {
 }
 
 void begin_to_stop(const StopSignals& signals) {
-    std::thread([signals] {
-        using Steady = std::chrono::steady_clock;
-        const auto until = Steady::now() + kSameWish;
-        for (auto left = until - Steady::now(); left > left.zero(); left = until - Steady::now()) {
-            static_cast<void>(signals.wait(std::chrono::ceil<std::chrono::milliseconds>(left)));
-        }
-        signals.wait();
+    const auto repeats_end = std::chrono::steady_clock::now() + kSameSignal;
+    std::thread([signals, repeats_end] {
+        do {
+            signals.wait();
+        } while (std::chrono::steady_clock::now() < repeats_end);
         say_at_once("doorbuster: second signal: exiting at once, with requests in flight\n");
         std::_Exit(kExitSecondSignal);
     }).detach();

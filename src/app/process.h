@@ -33,8 +33,8 @@ void exit_after(std::chrono::milliseconds time, int status);
 [[noreturn]] void exit_with_last_words(int status);
 // Any thread. Going on would break a promise: stop now, say why. The next start recovers.
 [[noreturn]] void stop_at_once(const Error& error);
-// A second signal, other than an echo of the first within 200 ms, ends the process at once; ten
-// seconds after the first one it ends in any case.
+// To be called when a signal came. A second one ends the process at once, if it is not the first
+// one's echo, within 200 ms; ten seconds after the first one it ends in any case.
 void begin_to_stop(const StopSignals& signals);
 
 // Calls `open` until it succeeds, fails for good, or a signal comes: what it needs may come up

@@ -112,6 +112,23 @@ def test_a_request_id_is_echoed(server, request_id):
         assert response.header("x-request-id") == request_id, response
 
 
+@pytest.mark.parametrize("status, path, more, sent", [
+    (400, "/v1/sales", {"X-User-Id": "a b", "Host": "a b"}, b""),
+    (400, "/v1/sales", {"Content-Length": "-1"}, b""),
+    (413, "/v1/sales", {"Content-Length": "65537"}, b""),
+    (413, "/v1/sales", {"Transfer-Encoding": "chunked"}, b"10001\r\n"),
+    (414, "/" + "a" * 9_000, {}, b""),
+    (431, "/v1/sales", {"X-Long": "a" * 20_000}, b"")])
+def test_a_request_id_is_echoed_where_the_request_is_not_read(server, status, path, more, sent):
+    fields = {"Host": server.host, "X-Request-Id": "mine-1", **more}
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in fields.items())
+    with server.connect() as connection:
+        connection.send_tolerant(head.encode() + b"\r\n" + sent)
+        response = contract.check_answer(connection.read_response())
+        contract.expect(response, status)
+        assert response.header("x-request-id") == "mine-1", response
+
+
 @pytest.mark.parametrize("request_id", ["", "x" * 129, "a b", "a/b", "ä", "<script>", "a,b"])
 def test_a_malformed_request_id_is_replaced(server, request_id):
     response = server.call("GET", "/livez", {"X-Request-Id": request_id})

@@ -334,6 +334,8 @@ def test_orders_are_listed_and_filtered(server):
     assert server.list_all(path, user_id="nobody") == []
     assert server.list_all(path, status="cancelled") == []
     assert len(server.list_all(path, status="confirmed", user_id="berta")) == 1
+    assert len(server.list_all(path, status="", user_id="", cursor="")) == len(orders)
+    assert len(server.list_all(path, status="", user_id="berta")) == 1
     for limit in (1, 3):
         paged = [order["order_id"] for order in server.list_all(path, limit=limit)]
         assert sorted(paged) == sorted(orders)

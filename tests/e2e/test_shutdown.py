@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -49,6 +50,22 @@ def test_a_server_stopped_under_load_loses_nothing(make_server, number):
         contract.check_audit(server.audit(sale))
         user, order = next(iter(accepted.items()))
         assert contract.expect(server.buy(sale, user, None, user), 202) == order
+
+
+def test_a_second_signal_exits_at_once(make_server):
+    server = make_server()
+    sale = server.create_sale(5)
+    with server.connect() as half:  # for this request a stop waits
+        half.send(server.purchase_bytes(sale, "half", 1)[:40])
+        server.call("GET", "/livez")  # by now the server has read it
+        asked = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        # Sooner it would be the first one's echo.
+        eventually(lambda: time.monotonic() > asked + 0.3, "0.3 s pass")
+        assert server.alive, server.output()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(2.0 if SHUTDOWN_S <= 10 else SHUTDOWN_S) == 1, server.output()
+    assert "second signal" in server.output()
 
 
 def test_a_stopped_server_accepts_nobody(make_server):

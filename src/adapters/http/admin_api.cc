@@ -280,18 +280,16 @@ Task<Response> Api::list_orders(const Request& request, std::string_view id) {
     if (!query) co_return problem(query.error());
     const auto page = page_of(*query);
     if (!page) co_return problem(page.error());
-    OrderFilter filter; // an empty one, as a form sends it, asks for nothing
-    if (const auto at = query->find("status"); at != query->end() && !at->second.empty()) {
-        filter.status = parse_order_status(at->second);
+    OrderFilter filter;
+    if (const std::string* status = filter_of(*query, "status")) {
+        filter.status = parse_order_status(*status);
         if (!filter.status) {
             const InvalidField wrong{
                 "status", "must be queued, confirmed, paid, cancelled, expired or refused"};
             co_return problem(wrong);
         }
     }
-    if (const auto at = query->find("user_id"); at != query->end() && !at->second.empty()) {
-        filter.user = at->second;
-    }
+    if (const std::string* user = filter_of(*query, "user_id")) filter.user = *user;
     std::optional<OrderId> after;
     if (!page->cursor.empty()) {
         after = OrderId::parse(page->cursor);

@@ -231,7 +231,7 @@ template <class Stream> void Session<Stream>::write_protocol_error(const ParseFa
     core_->shared().counters.protocol_errors.fetch_add(1, std::memory_order_relaxed);
     request_.keep_alive = false;
     request_.method = Method::other; // the body is sent even to what may have been a HEAD
-    request_.request_id = parser_.request_id(input_.data(), input_.size());
+    request_.request_id = parser_.request_id_so_far(input_.data(), input_.size());
     write(core_->handler().protocol_error(failure));
 }
 

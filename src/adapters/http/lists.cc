@@ -31,6 +31,12 @@ Parsed<Page> page_of(const std::map<std::string, std::string>& query) {
     return page;
 }
 
+const std::string* filter_of(const std::map<std::string, std::string>& query,
+                             const std::string& name) {
+    const auto at = query.find(name);
+    return at == query.end() || at->second.empty() ? nullptr : &at->second;
+}
+
 Response list_response(const std::vector<std::string>& items,
                        const std::optional<std::string>& next_cursor) {
     std::string list = "[";

@@ -28,6 +28,10 @@ struct Page {
 };
 [[nodiscard]] Parsed<Page> page_of(const std::map<std::string, std::string>& query);
 
+// What a list is narrowed down by; null: nothing. A name without a value is a form's empty field.
+[[nodiscard]] const std::string* filter_of(const std::map<std::string, std::string>& query,
+                                           const std::string& name);
+
 // {"items":[…],"next_cursor":…}; the items are JSON.
 [[nodiscard]] Response list_response(const std::vector<std::string>& items,
                                      const std::optional<std::string>& next_cursor);

@@ -78,6 +78,14 @@ bool is_usable_request_id(std::string_view id) {
            });
 }
 
+// Without the white space around a header's value.
+std::string_view trimmed(std::string_view value) {
+    constexpr std::string_view kSpaces = " \t";
+    const std::size_t first = std::min(value.find_first_not_of(kSpaces), value.size());
+    value.remove_prefix(first);
+    return value.substr(0, value.find_last_not_of(kSpaces) + 1);
+}
+
 // A host and perhaps a port. Not a full check, but no separator of anything gets through.
 bool is_plausible_host(std::string_view host) {
     return host.size() <= kHostMax && std::all_of(host.begin(), host.end(), [](char c) {
@@ -527,23 +535,26 @@ void RequestParser::join_chunks(char* data, std::size_t& size) {
     }
 }
 
-std::string_view RequestParser::request_id(const char* data, std::size_t size) const {
-    constexpr std::string_view kName = "x-request-id:";
-    const std::size_t end = header_end_ > 0 ? header_end_ : size;
-    std::string_view rest(data + start_, end - start_);
+// Not from request_id_: a section that is too long, malformed or incomplete is never read.
+std::string_view RequestParser::request_id_so_far(const char* data, std::size_t size) const {
+    constexpr std::string_view kName = "x-request-id";
+    std::string_view rest(data + start_, size - start_);
     std::string_view id;
-    bool is_seen = false;
-    // Whole lines only: a part of an id is another id. An empty one ends the headers.
-    for (std::size_t at = rest.find("\r\n"); at != std::string_view::npos && at > 0;
-         at = rest.find("\r\n")) {
-        const std::string_view line = rest.substr(0, at);
-        rest.remove_prefix(at + 2);
-        if (!equals_ignoring_case(line.substr(0, kName.size()), kName)) continue;
-        if (std::exchange(is_seen, true)) return {}; // as of a request that can be read
-        id = line.substr(std::min(line.find_first_not_of(" \t", kName.size()), line.size()));
-        id = id.substr(0, id.find_last_not_of(" \t") + 1);
+    bool is_start_line = true;
+    while (true) {
+        const std::size_t end = rest.find('\n');
+        if (end == std::string_view::npos) return id; // what there is of a line is no line
+        std::string_view line = rest.substr(0, end);
+        rest.remove_prefix(end + 1);
+        if (line.ends_with('\r')) line.remove_suffix(1);
+        if (std::exchange(is_start_line, false)) continue;
+        if (line.empty()) return id; // the body follows
+        const std::size_t colon = line.find(':');
+        if (!equals_ignoring_case(line.substr(0, std::min(colon, line.size())), kName)) continue;
+        const std::string_view value = trimmed(line.substr(std::min(colon + 1, line.size())));
+        if (!id.empty() || !is_usable_request_id(value)) return {};
+        id = value;
     }
-    return is_usable_request_id(id) ? id : std::string_view();
 }
 
 void RequestParser::fill(Request& request, const char* data) const {

@@ -47,11 +47,11 @@ public:
 
     // After need_body: the client waits for "100 Continue" and has sent nothing of the body.
     [[nodiscard]] bool awaits_continue() const { return expects_continue_ && !body_begun_; }
-    // At any time: the usable X-Request-Id among the header lines that are in `data`, even where
-    // the request cannot be read; empty without one.
-    [[nodiscard]] std::string_view request_id(const char* data, std::size_t size) const;
     // After failed; goes to Handler::protocol_error as long as `data` is there.
     [[nodiscard]] const ParseFailure& failure() const { return failure_; }
+    // Of a request that gets no further than this, for the answer that says so: the X-Request-Id
+    // among the header lines that are there, to `data + size`; empty without a usable one.
+    [[nodiscard]] std::string_view request_id_so_far(const char* data, std::size_t size) const;
     // After need_body or complete.
     [[nodiscard]] bool is_http_1_0() const { return is_http_1_0_; }
 

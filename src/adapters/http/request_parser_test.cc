@@ -146,6 +146,35 @@ TEST(RequestParser, DropsRequestIdsThatMustNotBeEchoed) {
               std::string::npos);
 }
 
+TEST(RequestParser, FindsTheRequestIdOfARequestThatItDoesNotRead) {
+    const auto id_of = [](std::string bytes) {
+        RequestParser parser;
+        std::size_t size = bytes.size();
+        EXPECT_NE(parser.parse(bytes.data(), size), ParseState::complete) << bytes;
+        return std::string(parser.request_id_so_far(bytes.data(), size));
+    };
+    const std::string id = "x-request-ID: \tr-1 \r\n";
+    EXPECT_EQ(id_of(kGet + id), "r-1");
+    EXPECT_EQ(id_of(kGet + id + "X-User-Id: a\r\nX-User-Id: b\r\n\r\n"), "r-1");
+    EXPECT_EQ(id_of(kGet + "X-Long: " + std::string(20'000, 'a') + "\r\n" + id + "\r\n"), "r-1");
+    EXPECT_EQ(id_of("GET /" + std::string(9'000, 'a') + " HTTP/1.1\r\n" + id + "\r\n"), "r-1");
+    EXPECT_EQ(id_of("\r\nGET nothing HTTP/1.1\r\nHost: a\r\n" + id + "\r\n"), "r-1");
+    EXPECT_EQ(id_of("POST /%41%42 HTTP/1.1\r\nHost: a\r\n" + id + "Content-Length: 9\r\n\r\nb"),
+              "r-1");
+    EXPECT_EQ(id_of("POST / HTTP/1.1\r\nHost: a\r\n" + id +
+                    "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n10001\r\n"),
+              "r-1");
+
+    EXPECT_EQ(id_of(""), "");
+    EXPECT_EQ(id_of(id), ""); // a start line, if anything
+    EXPECT_EQ(id_of(kGet + "X-Request-Id"), "");
+    EXPECT_EQ(id_of(kGet + "X-Request-Id: r-"), "");
+    EXPECT_EQ(id_of(kGet + "X-Request-Id:\r\n"), "");
+    EXPECT_EQ(id_of(kGet + "X-Request-Id: a b\r\n"), "");
+    EXPECT_EQ(id_of(kGet + id + id), "");
+    EXPECT_EQ(id_of("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n" + id), "");
+}
+
 TEST(RequestParser, TakesTheHostOfAnAbsoluteTarget) {
     const std::string rest = " HTTP/1.1\r\nHost: other\r\n\r\n";
     EXPECT_TRUE(

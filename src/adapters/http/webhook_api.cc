@@ -128,24 +128,23 @@ Task<Response> Api::list_webhook_events(const Request& request) {
     if (!query) co_return problem(query.error());
     const auto page = page_of(*query);
     if (!page) co_return problem(page.error());
-    const auto endpoint = query->find("endpoint");
-    if (endpoint == query->end()) {
+    const std::string* endpoint = filter_of(*query, "endpoint");
+    if (endpoint == nullptr) {
         const InvalidField wrong{"endpoint", "must be there: the endpoint's URL"};
         co_return problem(wrong);
     }
     AsideState state = AsideState::retrying;
-    if (const auto at = query->find("state"); at != query->end()) {
-        if (at->second != "pending" && at->second != "parked") {
+    if (const std::string* of = filter_of(*query, "state")) {
+        if (*of != "pending" && *of != "parked") {
             const InvalidField wrong{"state", "must be pending or parked"};
             co_return problem(wrong);
         }
-        if (at->second == "parked") state = AsideState::parked;
+        if (*of == "parked") state = AsideState::parked;
     }
     const auto after = seq_of(*page);
     if (!after) co_return problem(after.error());
     if (parts_.webhooks == nullptr) co_return unknown_endpoint();
-    const auto events =
-        co_await parts_.webhooks->events(endpoint->second, state, *after, page->limit);
+    const auto events = co_await parts_.webhooks->events(*endpoint, state, *after, page->limit);
     if (!events && events.error().is(Errc::not_found)) co_return unknown_endpoint();
     if (!events) co_return problem(events.error());
     std::vector<std::string> items;

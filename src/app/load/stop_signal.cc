@@ -1,9 +1,9 @@
 #include "app/load/stop_signal.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
-#include <ctime>
 #include <string_view>
 
 namespace doorbuster {
@@ -11,24 +11,29 @@ namespace {
 
 // A signal handler reaches nothing but what is static.
 std::atomic<bool> is_stopped = false;
-std::atomic<std::int64_t> stopped_ns = 0; // 0: not yet
+std::atomic<std::int64_t> first_at_ns = 0; // 0: none came
 static_assert(std::atomic<bool>::is_always_lock_free);
 static_assert(std::atomic<std::int64_t>::is_always_lock_free);
 
-// `timeout` and others signal the process and then its group: one wish, told twice.
-constexpr std::int64_t kSameWishNs = 200'000'000;
-
+// GNU `timeout` and others signal a process and then its group: nobody asks twice this fast.
+constexpr std::int64_t kSameSignalNs = 200'000'000;
 constexpr int kExitSecondSignal = 1; // the contract's: it failed
 constexpr std::string_view kExiting = "doorbuster: second signal: exiting at once\n";
 
+std::int64_t now_ns() { // the clock that a signal handler may read (signal-safety(7))
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
 extern "C" void stop_or_exit(int /*signal*/) {
-    timespec time{};
-    ::clock_gettime(CLOCK_MONOTONIC, &time);
-    const std::int64_t now_ns = time.tv_sec * 1'000'000'000 + time.tv_nsec;
-    std::int64_t first_ns = 0;
-    const bool is_first = stopped_ns.compare_exchange_strong(first_ns, now_ns);
-    is_stopped.store(true);
-    if (is_first || now_ns - first_ns < kSameWishNs) return;
+    const std::int64_t now = now_ns();
+    std::int64_t first = 0;
+    if (first_at_ns.compare_exchange_strong(first, now)) {
+        is_stopped.store(true);
+        return;
+    }
+    if (now - first < kSameSignalNs) return;
     [[maybe_unused]] const ssize_t written =
         ::write(STDERR_FILENO, kExiting.data(), kExiting.size());
     ::_exit(kExitSecondSignal);
@@ -38,7 +43,7 @@ extern "C" void stop_or_exit(int /*signal*/) {
 
 StopSignal::StopSignal() {
     is_stopped.store(false);
-    stopped_ns.store(0);
+    first_at_ns.store(0);
     struct sigaction action {};
     action.sa_handler = stop_or_exit;
     sigemptyset(&action.sa_mask);

@@ -1,7 +1,7 @@
 // StopSignal: SIGINT, SIGTERM and SIGHUP (unless it is ignored, as below nohup) end a run early
-// instead of the process. The first sets the flag; a second one, other than an echo within 200 ms,
-// exits at once, with status 1 and a word about it. One at a time in a process; made and destroyed
-// by the main thread.
+// instead of the process. The first sets the flag; the second, if it is not the first one's echo
+// (within 200 ms), exits at once, with status 1 and a word about it. One at a time in a process;
+// made and destroyed by the main thread.
 #pragma once
 
 #include <atomic>
