@@ -2,11 +2,13 @@
 
 #include <atomic>
 #include <gtest/gtest.h>
+#include <memory>
 #include <netinet/in.h>
 #include <string>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include "adapters/http/server_fixture.h"
 
@@ -251,16 +253,19 @@ TEST_F(HttpServer, RefusesConnectionsPastTheMaximumAndThenServesAgain) {
 
 TEST_F(HttpServer, DrainsByAnsweringWhatIsInFlight) {
     start();
-    Client idle(server_->port());
-    idle.send(get("/"));
-    EXPECT_EQ(idle.read().status, 200);
+    std::vector<std::unique_ptr<Client>> idle; // enough for each core to have one
+    for (int i = 0; i < 20; ++i) {
+        idle.push_back(std::make_unique<Client>(server_->port()));
+        idle.back()->send(get("/"));
+        EXPECT_EQ(idle.back()->read().status, 200);
+    }
     Client busy(server_->port());
     busy.send(get("/held"));
     ASSERT_TRUE(eventually([this] { return held() == 1; }));
 
     std::atomic<int> drained = -1;
     std::thread drainer([&] { drained = server_->drain(kPatience) ? 1 : 0; });
-    EXPECT_TRUE(idle.is_closed());
+    for (const auto& each : idle) EXPECT_TRUE(each->is_closed());
     EXPECT_EQ(drained, -1);
     release();
     const Answer answer = busy.read();
