@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "adapters/http/api.h"
-#include "adapters/http/lists.h"
 
 namespace doorbuster::http {
 namespace {
@@ -34,15 +33,15 @@ Task<Response> Api::admin_events(const Request& request) {
     if (parts_.console == nullptr) co_return problem(Code::not_found);
     const auto query = parse_query(request.query, {"sale"});
     if (!query) co_return problem(query.error());
-    const std::string* sale = filter_of(*query, "sale");
-    if (sale != nullptr && !is_sale_id(*sale)) {
+    const auto sale = query->find("sale");
+    if (sale != query->end() && !is_sale_id(sale->second)) {
         const InvalidField wrong{"sale", "must be the id of a sale"};
         co_return problem(wrong);
     }
     std::unique_ptr<ConsoleView> view;
     if (request.method != Method::head) {
         const Executor core = co_await boost::asio::this_coro::executor;
-        view = parts_.console->view(sale == nullptr ? "" : *sale, core);
+        view = parts_.console->view(sale == query->end() ? "" : sale->second, core);
         if (!view) {
             Response refused = problem(Code::overloaded, "Too many consoles are open. Try again.");
             refused.headers = refusals_.retry_after(Duration(5000));
