@@ -50,9 +50,14 @@ Reading read(const std::vector<std::string>& pieces) {
                 reading.status = parser.failure().status;
                 reading.field = parser.failure().field;
                 reading.detail = parser.failure().detail;
-                return reading;
             }
-            if (reading.end != http::ParseState::complete) break;
+            if (reading.end != http::ParseState::complete) {
+                const std::string_view id = parser.request_id_so_far(buffer.get(), size);
+                require(id.size() <= 128, "an id that is echoed is a usable one");
+                require(left.find(id) != std::string::npos, "the client's own id is echoed");
+                if (reading.end == http::ParseState::failed) return reading;
+                break;
+            }
             require(parser.consumed() > 0 && parser.consumed() <= size, "a request has its bytes");
             http::Request request;
             parser.fill(request, buffer.get());
