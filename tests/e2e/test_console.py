@@ -157,7 +157,7 @@ def test_what_operators_do_is_seen_at_once(server):
 
 def test_a_sale_that_ends_by_itself_is_seen_too(server):
     sale = fresh_name("ends")
-    server.create_sale(1, sale, ends_at=contract.seconds_from_now(2))
+    server.create_sale(1, sale, ends_at=contract.seconds_from_now(4))
     with Console(server) as console:
         console.figures(sale, lambda s: s["state"] == "closed")
 

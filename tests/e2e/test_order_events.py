@@ -174,7 +174,7 @@ def test_many_streams_while_purchases_go_on(server):
 
     crowd = threading.Thread(target=buy)
     crowd.start()
-    streams = []
+    streams, again = [], []
     try:
         for _ in range(buyers):
             user = fresh_name("buyer")
@@ -186,8 +186,16 @@ def test_many_streams_while_purchases_go_on(server):
                     connection.send(orders.cancel_bytes(server, stream.order, user))
                 else:
                     connection.send(orders.pay_bytes(server, stream.order, f"payment-{number}"))
-            for _ in streams:
-                assert connection.read_response().status == 200
+            for number, (stream, user) in enumerate(streams):
+                status = connection.read_response().status
+                assert status in (200, 503), status
+                if status == 503:  # the store stood still for its 2 s: asked again
+                    again.append((number, stream.order, user))
+        for number, order, user in again:
+            if number % 2:
+                orders.cancelled(server, order, user)
+            else:
+                orders.paid(server, order, f"payment-{number}")
         for number, (stream, _) in enumerate(streams):
             told = stream.rest()
             assert told[-1] == ("cancelled" if number % 2 else "paid"), told

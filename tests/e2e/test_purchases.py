@@ -210,7 +210,7 @@ def test_a_scheduled_sale_opens_by_itself(server):
 
 def test_a_sale_ends_by_itself(server):
     sale = server.create_sale(1000, per_user_limit=1000,
-                              ends_at=contract.seconds_from_now(2.0))
+                              ends_at=contract.seconds_from_now(4.0))
 
     def ended():
         response = server.buy(sale, "buyer")

@@ -58,8 +58,10 @@ def test_a_second_signal_exits_at_once(make_server):
     with server.connect() as half:  # for this request a stop waits
         half.send(server.purchase_bytes(sale, "half", 1)[:40])
         server.call("GET", "/livez")  # by now the server has read it
-        asked = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
+        # Two signals that wait for a process that stands still are one to it.
+        eventually(lambda: "stopping" in server.output(), "the first signal has been heard")
+        asked = time.monotonic()
         # Sooner it would be the first one's echo.
         eventually(lambda: time.monotonic() > asked + 0.3, "0.3 s pass")
         assert server.alive, server.output()

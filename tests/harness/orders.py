@@ -24,23 +24,31 @@ def cancel(server, order: str, user: str = None):
     return server.call("POST", f"/v1/orders/{order}/cancel", headers)
 
 
-def paid(server, order: str, ref: str = "payment-1") -> dict:
-    """A payment that must be taken, with the patience that its Retry-After asks for; the order."""
+def decided(ask, what: str):
+    """The answer to a change, with the patience that a Retry-After asks for: it waits 2 s for the
+    store, and 503 is what it hears of one that stood still for longer."""
     answers = []
 
     def is_decided():
-        answers.append(pay(server, order, ref))
+        answers.append(ask())
         return answers[-1].status != 503
 
-    eventually(is_decided, f"the payment of {order} is decided")
-    shown = check_order(contract.expect(answers[-1], 200))
+    eventually(is_decided, f"{what} is decided")
+    return answers[-1]
+
+
+def paid(server, order: str, ref: str = "payment-1") -> dict:
+    """A payment that must be taken; the order."""
+    answer = decided(lambda: pay(server, order, ref), f"the payment of {order}")
+    shown = check_order(contract.expect(answer, 200))
     assert shown["status"] == "paid" and shown["order_id"] == order, shown
     return shown
 
 
 def cancelled(server, order: str, user: str) -> dict:
     """A cancellation that must be taken; the order."""
-    shown = check_order(contract.expect(cancel(server, order, user), 200))
+    answer = decided(lambda: cancel(server, order, user), f"the cancellation of {order}")
+    shown = check_order(contract.expect(answer, 200))
     assert shown["status"] == "cancelled" and shown["order_id"] == order, shown
     return shown
 
